@@ -1,0 +1,31 @@
+//! Keyed hashing: who registers chooses what is hashed, and must not choose where it lands.
+
+use core::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+/// The secret of a registry's tables.
+#[derive(Clone, Copy)]
+pub(super) struct Keys([u8; 16]);
+
+impl Keys {
+    pub(super) const fn new(seed: [u8; 16]) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn bytes(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.0);
+        hasher.write(bytes);
+        hasher.finish()
+    }
+
+    pub(super) fn number(&self, number: u32) -> u64 {
+        self.bytes(&number.to_le_bytes())
+    }
+}
+
+impl core::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Keys")
+    }
+}

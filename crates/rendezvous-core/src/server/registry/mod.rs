@@ -1,0 +1,427 @@
+//! The registry: which peer is registered where, with which records, until when.
+//!
+//! Every operation is O(log n + results). A registration of (peer, namespace) is one [`Slot`], its records' bytes are one
+//! blob, and six structures find it: by peer and namespace ([`Peers`], [`Namespaces`]), by position within its namespace
+//! and over all ([`Order`], one per flavour of record), and by deadline ([`Wheel`]).
+
+mod blobs;
+mod hash;
+mod namespaces;
+mod order;
+mod peers;
+mod slab;
+mod slot;
+mod table;
+mod wheel;
+
+#[cfg(test)]
+mod tests;
+
+use core::iter::Peekable;
+
+use rendezvous_record::{Flavour, Flavours};
+use rendezvous_wire::Namespace;
+
+use self::{
+    blobs::{BLOB_BYTES_MAX, Blobs},
+    hash::Keys,
+    namespaces::{Entry, Namespaces, flavours_of},
+    order::Order,
+    peers::{Context, Peers},
+    slab::Slab,
+    slot::{Slot, write_dual},
+    wheel::{Tick, Wheel},
+};
+use crate::Time;
+
+/// Milliseconds per tick: deadlines are kept in tenths of a second.
+///
+/// Instants are rounded down before a TTL is added and when it is compared, so a registration is never found after its
+/// TTL and ends at most one tick before it.
+const TICK_MILLIS: u64 = 100;
+
+/// Largest record: two of them and their deadlines fit a blob, and their lengths fit the slot.
+pub(crate) const RECORD_BYTES_CEILING: usize = 32 << 10;
+
+const _: () = assert!(2 * RECORD_BYTES_CEILING + 8 <= BLOB_BYTES_MAX && RECORD_BYTES_CEILING <= u16::MAX as usize);
+
+/// A record to be stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<'a> {
+    pub(crate) flavour: Flavour,
+    pub(crate) bytes: &'a [u8],
+    /// Where the peer id stands in `bytes`.
+    pub(crate) peer_start: usize,
+    pub(crate) peer_len: usize,
+}
+
+/// A registration as it is served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Served<'a> {
+    pub(crate) namespace: &'a Namespace,
+    pub(crate) record: &'a [u8],
+    /// Whole seconds left, at least 1.
+    pub(crate) ttl_secs: u64,
+    pub(crate) position: u64,
+}
+
+/// What became of a registration whose time has come.
+#[derive(Debug)]
+pub(crate) struct Expired {
+    pub(crate) peer: Vec<u8>,
+    pub(crate) namespace: Namespace,
+}
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    slots: Slab<Slot>,
+    blobs: Blobs,
+    peers: Peers,
+    namespaces: Namespaces,
+    /// All registrations by position, for each flavour of record.
+    all: [Order; 2],
+    wheel: Wheel,
+    epoch: Time,
+    record_bytes: u64,
+    /// Reused to put two records together.
+    scratch: Vec<u8>,
+}
+
+impl Registry {
+    /// An empty registry. `seed` keys its hash tables and must be secret from those who register.
+    pub(crate) fn new(epoch: Time, seed: [u8; 16]) -> Self {
+        let keys = Keys::new(seed);
+        Self {
+            slots: Slab::new(),
+            blobs: Blobs::new(),
+            peers: Peers::new(keys),
+            namespaces: Namespaces::new(keys),
+            all: [const { Order::new() }; 2],
+            wheel: Wheel::new(),
+            epoch,
+            record_bytes: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Registrations of (peer, namespace).
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn namespaces_len(&self) -> usize {
+        self.namespaces.len()
+    }
+
+    /// Bytes of all records.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        self.record_bytes
+    }
+
+    /// Whether one more registration can be named at all.
+    pub(crate) fn has_room(&self) -> bool {
+        self.slots.has_room()
+    }
+
+    /// Whether the peer, by the bytes of its id, is registered in the namespace.
+    pub(crate) fn contains(&self, peer: &[u8], namespace: &str) -> bool {
+        self.find(peer, namespace).is_some()
+    }
+
+    /// Number of the peer's registrations.
+    pub(crate) fn count_of(&self, peer: &[u8]) -> usize {
+        self.peers.count(self.context(), peer)
+    }
+
+    /// Flavours of one of the peer's registrations: what it can read itself.
+    pub(crate) fn flavours_of(&self, peer: &[u8]) -> Option<Flavours> {
+        let slot = &self.slots[self.peers.any(self.context(), peer)?];
+        Some(Flavour::ALL.into_iter().filter(|&flavour| slot.has(flavour)).fold(Flavours::NONE, Flavours::with))
+    }
+
+    /// Flavours of the records in a namespace, or in all.
+    pub(crate) fn flavours_in(&self, namespace: Option<&str>) -> Flavours {
+        match namespace {
+            None => flavours_of(&self.all),
+            Some(name) => match self.namespaces.find(name) {
+                None => Flavours::NONE,
+                Some(index) => self.namespaces.at(index).flavours(),
+            },
+        }
+    }
+
+    /// Names and counts of the namespaces that hold registrations, in no particular order.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = (&Namespace, u32)> {
+        self.namespaces.iter().map(|entry| (&entry.name, entry.count))
+    }
+
+    /// Registers, or renews: the record takes the place of the one of its flavour, the position is the new one, the
+    /// record's deadline is moved. `position` is above all positions before. Whether it is a renewal is returned.
+    pub(crate) fn put(&mut self, namespace: &Namespace, record: Record<'_>, position: u64, ends: Time) -> bool {
+        let deadline = self.tick(ends);
+        let peer = &record.bytes[record.peer_start..record.peer_start + record.peer_len];
+        let namespace_index = self.namespaces.find_or_insert(namespace);
+        match self.peers.find(self.context(), peer, namespace_index) {
+            Some(index) => {
+                self.renew(index, record, position, deadline);
+                true
+            }
+            None => {
+                self.add(namespace_index, record, position, deadline);
+                false
+            }
+        }
+    }
+
+    fn add(&mut self, namespace: u32, record: Record<'_>, position: u64, deadline: Tick) {
+        let mut lens = [0; 2];
+        lens[record.flavour.index()] = record.bytes.len() as u16;
+        let mut slot = Slot {
+            blob: self.blobs.insert(record.bytes),
+            lens,
+            deadline,
+            namespace,
+            peer_start: record.peer_start as u16,
+            peer_len: record.peer_len as u8,
+            ..<Slot as slab::Entry>::VACANT
+        };
+        slot.set_position(position);
+        let index = self.slots.insert(slot);
+        self.record_bytes += record.bytes.len() as u64;
+        self.namespaces.at_mut(namespace).count += 1;
+        let context = Context { slots: &self.slots, blobs: &self.blobs };
+        self.peers.insert(context, self.slots[index].peer(&self.blobs), index);
+        self.link(index);
+    }
+
+    fn renew(&mut self, index: u32, record: Record<'_>, position: u64, deadline: Tick) {
+        self.unlink(index);
+        let slot = &self.slots[index];
+        self.record_bytes -= slot.record_bytes() as u64;
+        let other = slot.record(record.flavour.other(), &self.blobs);
+        let mut lens = [0_u16; 2];
+        lens[record.flavour.index()] = record.bytes.len() as u16;
+        let (blob, peer_start, ends) = match other {
+            None => (self.blobs.insert(record.bytes), record.peer_start, deadline),
+            Some((other_bytes, other_deadline)) => {
+                lens[record.flavour.other().index()] = other_bytes.len() as u16;
+                let (records, deadlines, peer_start) = match record.flavour {
+                    Flavour::Standard => {
+                        ([record.bytes, other_bytes], [deadline, other_deadline], record.peer_start)
+                    }
+                    Flavour::Legacy => {
+                        ([other_bytes, record.bytes], [other_deadline, deadline], record.peer_start + other_bytes.len())
+                    }
+                };
+                write_dual(&mut self.scratch, records, deadlines);
+                (self.blobs.insert(&self.scratch), peer_start, deadline.min(other_deadline))
+            }
+        };
+        let slot = &mut self.slots[index];
+        let old_blob = core::mem::replace(&mut slot.blob, blob);
+        slot.lens = lens;
+        slot.deadline = ends;
+        slot.peer_start = peer_start as u16;
+        slot.set_position(position);
+        self.record_bytes += slot.record_bytes() as u64;
+        self.blobs.remove(old_blob);
+        self.link(index);
+    }
+
+    /// Withdraws a registration; whether there was one.
+    pub(crate) fn remove(&mut self, peer: &[u8], namespace: &str) -> bool {
+        match self.find(peer, namespace) {
+            Some(index) => {
+                self.remove_slot(index);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// One namespace that the peer is registered in.
+    pub(crate) fn any_namespace_of(&self, peer: &[u8]) -> Option<&Namespace> {
+        let index = self.peers.any(self.context(), peer)?;
+        Some(&self.namespaces.at(self.slots[index].namespace).name)
+    }
+
+    /// Takes out the next registration whose last record has ended, and on the way records that ended before the other
+    /// of their registration. `None` when nothing is due or `budget`, in slots touched, is used up.
+    pub(crate) fn pop_expired(&mut self, now: Time, budget: &mut usize) -> Option<Expired> {
+        let now = self.tick(now);
+        loop {
+            let index = self.wheel.pop_due(&mut self.slots, now, budget)?;
+            // Linked again, so that both ways out unlink alike.
+            self.wheel.insert(&mut self.slots, index);
+            let slot = &self.slots[index];
+            let survivor = Flavour::ALL.into_iter().find(|&flavour| {
+                slot.is_dual() && slot.record(flavour, &self.blobs).is_some_and(|(_, deadline)| deadline > now)
+            });
+            let Some(flavour) = survivor else {
+                let expired = Expired {
+                    peer: slot.peer(&self.blobs).to_vec(),
+                    namespace: self.namespaces.at(slot.namespace).name.clone(),
+                };
+                self.remove_slot(index);
+                return Some(expired);
+            };
+            self.keep_only(index, flavour);
+        }
+    }
+
+    /// When [`Self::pop_expired`] has something to do next, at the latest.
+    pub(crate) fn next_expiry(&self) -> Option<Time> {
+        let tick = self.wheel.next_tick()?;
+        Some(self.epoch + core::time::Duration::from_millis(u64::from(tick) * TICK_MILLIS))
+    }
+
+    /// Registrations of a namespace (or of all) with a record that is read, by position above `after`.
+    ///
+    /// A registration with records of both flavours is served once, with the standard one if that is read.
+    pub(crate) fn iter_after(
+        &self,
+        now: Time,
+        namespace: Option<&str>,
+        reads: Flavours,
+        after: u64,
+    ) -> impl Iterator<Item = Option<Served<'_>>> {
+        let orders = match namespace {
+            None => Some(&self.all),
+            Some(name) => self.namespaces.find(name).map(|index| &self.namespaces.at(index).orders),
+        };
+        let cursor = |flavour: Flavour| {
+            orders
+                .filter(|_| reads.contains(flavour))
+                .map(|orders| orders[flavour.index()].iter_after(&self.slots, after))
+                .into_iter()
+                .flatten()
+                .peekable()
+        };
+        let merged = Merged { slots: &self.slots, cursors: [cursor(Flavour::Standard), cursor(Flavour::Legacy)] };
+        let now = self.tick(now);
+        merged.map(move |index| self.served(index, reads, now))
+    }
+
+    /// The registration in a slot, unless it has ended and only waits to be taken out.
+    fn served(&self, index: u32, reads: Flavours, now: Tick) -> Option<Served<'_>> {
+        let slot = &self.slots[index];
+        let readable = |flavour: &Flavour| reads.contains(*flavour);
+        let (record, deadline) = Flavour::ALL
+            .into_iter()
+            .filter(readable)
+            .filter_map(|flavour| slot.record(flavour, &self.blobs))
+            .find(|&(_, deadline)| deadline > now)?;
+        Some(Served {
+            namespace: &self.namespaces.at(slot.namespace).name,
+            record,
+            ttl_secs: (u64::from(deadline - now) * TICK_MILLIS / 1_000).max(1),
+            position: slot.position(),
+        })
+    }
+
+    fn find(&self, peer: &[u8], namespace: &str) -> Option<u32> {
+        self.peers.find(self.context(), peer, self.namespaces.find(namespace)?)
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { slots: &self.slots, blobs: &self.blobs }
+    }
+
+    /// Drops the record of the other flavour.
+    fn keep_only(&mut self, index: u32, flavour: Flavour) {
+        self.unlink(index);
+        let slot = &self.slots[index];
+        let other_len = slot.lens[flavour.other().index()];
+        let (record, deadline) = slot.record(flavour, &self.blobs).expect("the record to keep is there");
+        self.scratch.clear();
+        self.scratch.extend_from_slice(record);
+        // The peer id stood in the first of the two records, which may be the one that goes.
+        let peer_start = match flavour {
+            Flavour::Standard => slot.peer_start,
+            Flavour::Legacy => {
+                let peer = slot.peer(&self.blobs);
+                let found = record.windows(peer.len()).position(|window| window == peer);
+                found.expect("the record that verified holds the id of its peer") as u16
+            }
+        };
+        let blob = self.blobs.insert(&self.scratch);
+        let slot = &mut self.slots[index];
+        let old_blob = core::mem::replace(&mut slot.blob, blob);
+        slot.lens[flavour.other().index()] = 0;
+        slot.deadline = deadline;
+        slot.peer_start = peer_start;
+        self.blobs.remove(old_blob);
+        self.record_bytes -= u64::from(other_len);
+        self.link(index);
+    }
+
+    fn remove_slot(&mut self, index: u32) {
+        self.unlink(index);
+        let slot = &self.slots[index];
+        let (blob, namespace) = (slot.blob, slot.namespace);
+        self.record_bytes -= slot.record_bytes() as u64;
+        let context = Context { slots: &self.slots, blobs: &self.blobs };
+        self.peers.remove(context, slot.peer(&self.blobs), index);
+        self.namespaces.at_mut(namespace).count -= 1;
+        self.namespaces.remove_if_empty(namespace);
+        self.blobs.remove(blob);
+        self.slots.remove(index);
+    }
+
+    /// Enters a slot into the orders and the wheel.
+    fn link(&mut self, index: u32) {
+        let slot = &self.slots[index];
+        let (namespace, lens) = (slot.namespace, slot.lens);
+        let entry = self.namespaces.at_mut(namespace);
+        for flavour in Flavour::ALL.map(Flavour::index) {
+            if lens[flavour] != 0 {
+                entry.orders[flavour].push(&self.slots, index);
+                self.all[flavour].push(&self.slots, index);
+            }
+        }
+        self.wheel.insert(&mut self.slots, index);
+    }
+
+    /// Takes a slot out of the orders and the wheel, while its position and deadline are as they were entered.
+    fn unlink(&mut self, index: u32) {
+        let slot = &self.slots[index];
+        let (namespace, lens) = (slot.namespace, slot.lens);
+        let entry = self.namespaces.at_mut(namespace);
+        for flavour in Flavour::ALL.map(Flavour::index) {
+            if lens[flavour] != 0 {
+                entry.orders[flavour].remove(&self.slots, index);
+                self.all[flavour].remove(&self.slots, index);
+            }
+        }
+        self.wheel.remove(&mut self.slots, index);
+    }
+
+    /// The tick that an instant lies in; thirteen years after the epoch the last one.
+    fn tick(&self, time: Time) -> Tick {
+        let millis = time.saturating_since(self.epoch).as_millis();
+        Tick::try_from(millis / u128::from(TICK_MILLIS)).unwrap_or(Tick::MAX)
+    }
+}
+
+/// The slots of two orders by position, one that stands in both once.
+struct Merged<'a, I: Iterator<Item = u32>> {
+    slots: &'a Slab<Slot>,
+    cursors: [Peekable<I>; 2],
+}
+
+impl<I: Iterator<Item = u32>> Iterator for Merged<'_, I> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let [standard, legacy] = &mut self.cursors;
+        match (standard.peek(), legacy.peek()) {
+            (Some(a), Some(b)) if a == b => {
+                legacy.next();
+                standard.next()
+            }
+            (Some(&a), Some(&b)) if self.slots[b].position() < self.slots[a].position() => legacy.next(),
+            (Some(_), _) => standard.next(),
+            (None, _) => legacy.next(),
+        }
+    }
+}
