@@ -26,11 +26,8 @@ pub fn verify_batch(
     let mut envelopes = envelopes.into_iter();
     let mut results = Vec::with_capacity(envelopes.size_hint().0.min(BATCH_ENVELOPES_MAX));
     loop {
-        let chunk: Vec<_> = envelopes
-            .by_ref()
-            .take(BATCH_ENVELOPES_MAX)
-            .map(|envelope| Unchecked::parse(envelope, limits))
-            .collect();
+        let chunk: Vec<_> =
+            envelopes.by_ref().take(BATCH_ENVELOPES_MAX).map(|envelope| Unchecked::parse(envelope, limits)).collect();
         if chunk.is_empty() {
             return results;
         }

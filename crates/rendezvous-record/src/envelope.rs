@@ -49,10 +49,7 @@ impl<'a> Envelope<'a> {
             (PAYLOAD, self.payload),
             (SIGNATURE, self.signature),
         ];
-        let capacity = fields
-            .iter()
-            .map(|(_, value)| 1 + sizeof_len(value.len()))
-            .sum();
+        let capacity = fields.iter().map(|(_, value)| 1 + sizeof_len(value.len())).sum();
         let mut bytes = Vec::with_capacity(capacity);
         let mut writer = Writer::new(&mut bytes);
         for (number, value) in fields {
@@ -97,10 +94,7 @@ impl<'a> LocatedEnvelope<'a> {
         }
 
         let present = |field: Option<Located<'a>>, name| {
-            field.ok_or(Malformed {
-                offset: bytes.len(),
-                problem: Problem::Missing(name),
-            })
+            field.ok_or(Malformed { offset: bytes.len(), problem: Problem::Missing(name) })
         };
         let public_key = present(public_key, "public_key")?;
         let payload_type = present(payload_type, "payload_type")?;

@@ -45,9 +45,7 @@ impl Flavour {
     /// The flavour with this payload type, compared byte by byte; `None` for every other value.
     #[must_use]
     pub fn of_payload_type(payload_type: &[u8]) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|flavour| flavour.payload_type() == payload_type)
+        Self::ALL.into_iter().find(|flavour| flavour.payload_type() == payload_type)
     }
 
     /// The other one of the two: what to try next with a peer that refused this one.
@@ -150,9 +148,7 @@ impl Flavours {
 
     /// The flavours of the set, standard first.
     pub fn iter(self) -> impl Iterator<Item = Flavour> {
-        Flavour::ALL
-            .into_iter()
-            .filter(move |flavour| self.contains(*flavour))
+        Flavour::ALL.into_iter().filter(move |flavour| self.contains(*flavour))
     }
 
     /// The set as a number for the wire: bit 0 is standard, bit 1 is legacy.
@@ -196,10 +192,7 @@ mod tests {
     #[test]
     fn a_payload_type_names_its_flavour_and_no_other_value_does() {
         for flavour in Flavour::ALL {
-            assert_eq!(
-                Flavour::of_payload_type(flavour.payload_type()),
-                Some(flavour)
-            );
+            assert_eq!(Flavour::of_payload_type(flavour.payload_type()), Some(flavour));
             assert_eq!(flavour.other().other(), flavour);
             assert_eq!(Flavour::ALL[flavour.index()], flavour);
         }
@@ -221,20 +214,12 @@ mod tests {
         let standard = Flavour::Standard.signed_bytes(&[0xaa; 200]);
         assert!(standard.starts_with(b"\x12libp2p-peer-record\x02\x03\x01\xc8\x01\xaa"));
         let legacy = Flavour::Legacy.signed_bytes(b"");
-        assert_eq!(
-            legacy,
-            b"\x14libp2p-routing-state\x1c/libp2p/routing-state-record\x00"
-        );
+        assert_eq!(legacy, b"\x14libp2p-routing-state\x1c/libp2p/routing-state-record\x00");
     }
 
     #[test]
     fn sets_survive_the_wire_and_ignore_unknown_bits() {
-        for set in [
-            Flavours::NONE,
-            Flavours::STANDARD,
-            Flavours::LEGACY,
-            Flavours::BOTH,
-        ] {
+        for set in [Flavours::NONE, Flavours::STANDARD, Flavours::LEGACY, Flavours::BOTH] {
             assert_eq!(Flavours::from_bits_truncate(u64::from(set.bits())), set);
             assert_eq!(Flavours::from_iter(set.iter()), set);
             assert_eq!(set.is_empty(), set.iter().next().is_none());

@@ -67,8 +67,9 @@ impl SignerKey {
     /// Checks one signature on its own.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
-            Self::Ed25519(key) => Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+            Self::Ed25519(key) => {
+                Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
+            }
             Self::Other(key) => key.verify(message, signature),
         }
     }
@@ -84,9 +85,6 @@ fn read(bytes: &[u8]) -> Result<(u64, &[u8], Option<Deviation>), Malformed> {
             _ => reader.skip_unknown(&field),
         }
     }
-    let data = data.ok_or(Malformed {
-        offset: bytes.len(),
-        problem: Problem::Missing("data"),
-    })?;
+    let data = data.ok_or(Malformed { offset: bytes.len(), problem: Problem::Missing("data") })?;
     Ok((key_type.unwrap_or(RSA), data, reader.deviation()))
 }

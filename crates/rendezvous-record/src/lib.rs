@@ -74,8 +74,8 @@ mod verify;
 pub use batch::{BATCH_ENVELOPES_MAX, verify_batch};
 pub use envelope::Envelope;
 pub use error::{
-    Deviation, DeviationKind, EnvelopeError, KeyError, Malformed, PAYLOAD_TYPE_SHOWN_BYTES_MAX,
-    Part, PayloadError, Problem, SignError, VerifyError,
+    Deviation, DeviationKind, EnvelopeError, KeyError, Malformed, PAYLOAD_TYPE_SHOWN_BYTES_MAX, Part, PayloadError,
+    Problem, SignError, VerifyError,
 };
 pub use flavour::{Flavour, Flavours, ParseFlavourError};
 pub use limits::{ADDRESSES_MAX, ENVELOPE_BYTES_MAX, Limits};

@@ -25,9 +25,6 @@ pub struct Limits {
 impl Default for Limits {
     /// [`ENVELOPE_BYTES_MAX`] and [`ADDRESSES_MAX`].
     fn default() -> Self {
-        Self {
-            envelope_bytes_max: ENVELOPE_BYTES_MAX,
-            addresses_max: ADDRESSES_MAX,
-        }
+        Self { envelope_bytes_max: ENVELOPE_BYTES_MAX, addresses_max: ADDRESSES_MAX }
     }
 }

@@ -55,11 +55,8 @@ impl<'a> PeerRecordPayload<'a> {
                 SEQ => field.store(&mut seq, field.varint()?)?,
                 ADDRESSES => {
                     let info = field.bytes()?;
-                    let (_, deviation) =
-                        read_address(info.bytes).map_err(|malformed| Malformed {
-                            offset: info.start + malformed.offset,
-                            ..malformed
-                        })?;
+                    let (_, deviation) = read_address(info.bytes)
+                        .map_err(|malformed| Malformed { offset: info.start + malformed.offset, ..malformed })?;
                     if let Some(deviation) = deviation {
                         address_deviation.get_or_insert((Part::Address(address_count), deviation));
                     }
@@ -68,19 +65,13 @@ impl<'a> PeerRecordPayload<'a> {
                 _ => reader.skip_unknown(&field),
             }
         }
-        let peer_id = peer_id.ok_or(Malformed {
-            offset: bytes.len(),
-            problem: Problem::Missing("peer_id"),
-        })?;
+        let peer_id = peer_id.ok_or(Malformed { offset: bytes.len(), problem: Problem::Missing("peer_id") })?;
         Ok(Self {
             bytes,
             peer_id: peer_id.range(),
             seq: seq.unwrap_or(0),
             address_count,
-            deviation: reader
-                .deviation()
-                .map(|deviation| (Part::Payload, deviation))
-                .or(address_deviation),
+            deviation: reader.deviation().map(|deviation| (Part::Payload, deviation)).or(address_deviation),
         })
     }
 
@@ -125,9 +116,7 @@ pub(crate) fn address_bytes<'a>(payload: &'a [u8]) -> impl Iterator<Item = &'a [
         loop {
             let field = reader.next_field().ok()??;
             if field.number == ADDRESSES {
-                return read_address(field.bytes().ok()?.bytes)
-                    .ok()
-                    .map(|(address, _)| address);
+                return read_address(field.bytes().ok()?.bytes).ok().map(|(address, _)| address);
             }
         }
     })
@@ -164,10 +153,7 @@ pub(crate) fn encode(peer_id: &[u8], seq: u64, addresses: &[Multiaddr]) -> Vec<u
         + sizeof_len(peer_id.len())
         + 1
         + sizeof_varint(seq)
-        + addresses
-            .iter()
-            .map(|address| 1 + sizeof_len(info_size(address)))
-            .sum::<usize>();
+        + addresses.iter().map(|address| 1 + sizeof_len(info_size(address))).sum::<usize>();
     let mut bytes = Vec::with_capacity(capacity);
     let mut writer = Writer::new(&mut bytes);
     let mut write = || {

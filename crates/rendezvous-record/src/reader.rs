@@ -47,12 +47,7 @@ pub(crate) struct Located<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            last_number: 0,
-            deviation: None,
-        }
+        Self { bytes, at: 0, last_number: 0, deviation: None }
     }
 
     /// The next field, or `None` at the end of the message.
@@ -75,10 +70,7 @@ impl<'a> Reader<'a> {
             WIRE_VARINT => Value::Varint(self.varint()?),
             WIRE_LENGTH_DELIMITED => {
                 let length = self.varint()?;
-                Value::Bytes(Located {
-                    start: self.at,
-                    bytes: self.take(length)?,
-                })
+                Value::Bytes(Located { start: self.at, bytes: self.take(length)? })
             }
             WIRE_FIXED_64 => {
                 self.take(8)?;
@@ -95,11 +87,7 @@ impl<'a> Reader<'a> {
             self.deviate(offset, DeviationKind::OutOfOrder);
         }
         self.last_number = number;
-        Ok(Some(Field {
-            number,
-            offset,
-            value,
-        }))
+        Ok(Some(Field { number, offset, value }))
     }
 
     /// Notes that the message has a field that the schema does not name.
@@ -117,10 +105,7 @@ impl<'a> Reader<'a> {
         let mut value = 0_u64;
         for position in 0..VARINT_BYTES_MAX {
             let Some(&byte) = self.bytes.get(self.at) else {
-                return Err(Malformed {
-                    offset,
-                    problem: Problem::Truncated,
-                });
+                return Err(Malformed { offset, problem: Problem::Truncated });
             };
             self.at += 1;
             // The tenth byte has room for the topmost bit alone.
@@ -135,10 +120,7 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        Err(Malformed {
-            offset,
-            problem: Problem::VarintOverflow,
-        })
+        Err(Malformed { offset, problem: Problem::VarintOverflow })
     }
 
     fn take(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
@@ -146,10 +128,7 @@ impl<'a> Reader<'a> {
         let taken = usize::try_from(length)
             .ok()
             .and_then(|length| rest.get(..length))
-            .ok_or(Malformed {
-                offset: self.at,
-                problem: Problem::Truncated,
-            })?;
+            .ok_or(Malformed { offset: self.at, problem: Problem::Truncated })?;
         self.at += taken.len();
         Ok(taken)
     }
@@ -195,10 +174,7 @@ impl<'a> Field<'a> {
     }
 
     fn malformed(&self, problem: Problem) -> Malformed {
-        Malformed {
-            offset: self.offset,
-            problem,
-        }
+        Malformed { offset: self.offset, problem }
     }
 }
 
@@ -222,11 +198,7 @@ mod tests {
 
     fn deviation_of(bytes: &[u8]) -> Option<DeviationKind> {
         let mut reader = Reader::new(bytes);
-        while reader
-            .next_field()
-            .expect("these bytes are well formed")
-            .is_some()
-        {}
+        while reader.next_field().expect("these bytes are well formed").is_some() {}
         reader.deviation().map(|deviation| deviation.kind)
     }
 
@@ -245,10 +217,7 @@ mod tests {
     #[test]
     fn varints_hold_64_bits_and_no_more() {
         let largest = b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
-        let field = Reader::new(largest)
-            .next_field()
-            .expect("well formed")
-            .expect("one field");
+        let field = Reader::new(largest).next_field().expect("well formed").expect("one field");
         assert_eq!(field.varint(), Ok(u64::MAX));
         let too_large = b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02";
         assert_eq!(problem_of(too_large), Some(Problem::VarintOverflow));
@@ -270,21 +239,9 @@ mod tests {
     #[test]
     fn departures_from_canonical_encoding_are_noticed() {
         assert_eq!(deviation_of(b"\x08\x00\x12\x00"), None);
-        assert_eq!(
-            deviation_of(b"\x12\x00\x08\x00"),
-            Some(DeviationKind::OutOfOrder)
-        );
-        assert_eq!(
-            deviation_of(b"\x08\x80\x00"),
-            Some(DeviationKind::LongVarint)
-        );
-        assert_eq!(
-            deviation_of(b"\x88\x00\x00"),
-            Some(DeviationKind::LongVarint)
-        );
-        assert_eq!(
-            deviation_of(b"\x0a\x81\x00\xaa"),
-            Some(DeviationKind::LongVarint)
-        );
+        assert_eq!(deviation_of(b"\x12\x00\x08\x00"), Some(DeviationKind::OutOfOrder));
+        assert_eq!(deviation_of(b"\x08\x80\x00"), Some(DeviationKind::LongVarint));
+        assert_eq!(deviation_of(b"\x88\x00\x00"), Some(DeviationKind::LongVarint));
+        assert_eq!(deviation_of(b"\x0a\x81\x00\xaa"), Some(DeviationKind::LongVarint));
     }
 }

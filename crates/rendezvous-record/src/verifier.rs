@@ -28,10 +28,7 @@ pub const MEMORY_BYTES_MAX: usize = 2 * 1024 * 1024;
 impl Default for MemoryLimits {
     /// [`MEMORY_ENTRIES_MAX`] and [`MEMORY_BYTES_MAX`].
     fn default() -> Self {
-        Self {
-            entries_max: MEMORY_ENTRIES_MAX,
-            bytes_max: MEMORY_BYTES_MAX,
-        }
+        Self { entries_max: MEMORY_ENTRIES_MAX, bytes_max: MEMORY_BYTES_MAX }
     }
 }
 
@@ -101,16 +98,12 @@ impl Verifier {
             .collect();
         drop(places);
 
-        let verified: Vec<_> = verify_batch(unseen, &self.limits)
-            .into_iter()
-            .map(|result| result.map(VerifiedRecord::detach))
-            .collect();
+        let verified: Vec<_> =
+            verify_batch(unseen, &self.limits).into_iter().map(|result| result.map(VerifiedRecord::detach)).collect();
         for record in verified.iter().flatten() {
             self.remember(record);
         }
-        page.into_iter()
-            .map(|known| known.or_else(|place| verified[place].clone()))
-            .collect()
+        page.into_iter().map(|known| known.or_else(|place| verified[place].clone())).collect()
     }
 
     /// How many envelopes are remembered, at most [`MemoryLimits::entries_max`].
@@ -134,10 +127,7 @@ impl Verifier {
     fn recall(&mut self, envelope: &[u8]) -> Option<VerifiedRecord> {
         let entry = self.entries.get_mut(envelope)?;
         self.uses += 1;
-        let key = self
-            .by_last_seen
-            .remove(&entry.last_seen)
-            .expect("every entry is listed by when it was last seen");
+        let key = self.by_last_seen.remove(&entry.last_seen).expect("every entry is listed by when it was last seen");
         self.by_last_seen.insert(self.uses, key);
         entry.last_seen = self.uses;
         Some(entry.record.clone())
@@ -149,26 +139,18 @@ impl Verifier {
         if self.memory_limits.entries_max == 0 || envelope.len() > bytes_max {
             return;
         }
-        while self.entries.len() >= self.memory_limits.entries_max
-            || self.envelope_bytes > bytes_max - envelope.len()
-        {
+        while self.entries.len() >= self.memory_limits.entries_max || self.envelope_bytes > bytes_max - envelope.len() {
             self.forget_oldest();
         }
         self.uses += 1;
         self.envelope_bytes += envelope.len();
         self.by_last_seen.insert(self.uses, envelope.clone());
-        let entry = Entry {
-            record: record.clone(),
-            last_seen: self.uses,
-        };
+        let entry = Entry { record: record.clone(), last_seen: self.uses };
         self.entries.insert(envelope.clone(), entry);
     }
 
     fn forget_oldest(&mut self) {
-        let (_, envelope) = self
-            .by_last_seen
-            .pop_first()
-            .expect("a memory that is full has an oldest entry");
+        let (_, envelope) = self.by_last_seen.pop_first().expect("a memory that is full has an oldest entry");
         self.entries.remove(&envelope);
         self.envelope_bytes -= envelope.len();
     }

@@ -74,8 +74,7 @@ impl VerifiedRecord {
     /// The peer that signed the record and that the record is about.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
-        PeerId::from_bytes(&self.envelope[self.peer_id_range()])
-            .expect("verification has read a peer id here")
+        PeerId::from_bytes(&self.envelope[self.peer_id_range()]).expect("verification has read a peer id here")
     }
 
     /// Where the bytes of the peer id stand in [`envelope`](Self::envelope).
@@ -98,11 +97,7 @@ impl VerifiedRecord {
     /// comparing records of one peer; nobody vouches that it is a time.
     #[must_use]
     pub fn scaled_seq(&self) -> u64 {
-        if self.seq < SEQ_SECONDS_BELOW {
-            self.seq.saturating_mul(NANOS_PER_SECOND)
-        } else {
-            self.seq
-        }
+        if self.seq < SEQ_SECONDS_BELOW { self.seq.saturating_mul(NANOS_PER_SECOND) } else { self.seq }
     }
 
     /// The flavour that the record was signed in.
@@ -117,8 +112,7 @@ impl VerifiedRecord {
     /// Whether an address is public, or ends in `/p2p/` and somebody's peer id, is for the caller
     /// to look at.
     pub fn addresses(&self) -> impl Iterator<Item = Multiaddr> + '_ {
-        address_bytes(self.payload())
-            .filter_map(|address| Multiaddr::try_from(address.to_vec()).ok())
+        address_bytes(self.payload()).filter_map(|address| Multiaddr::try_from(address.to_vec()).ok())
     }
 
     /// How many addresses of the record [`addresses`](Self::addresses) leaves out, because they
@@ -134,10 +128,7 @@ impl VerifiedRecord {
     /// memory, and a page of them can be a mebibyte.
     #[must_use]
     pub fn detach(self) -> Self {
-        Self {
-            envelope: Bytes::copy_from_slice(&self.envelope),
-            ..self
-        }
+        Self { envelope: Bytes::copy_from_slice(&self.envelope), ..self }
     }
 
     fn payload(&self) -> &[u8] {
@@ -161,18 +152,13 @@ impl Unchecked {
     pub(crate) fn parse(envelope: Bytes, limits: &Limits) -> Result<Self, VerifyError> {
         let max = limits.envelope_bytes_max.min(u32::MAX as usize);
         if envelope.len() > max {
-            return Err(VerifyError::TooLarge {
-                bytes: envelope.len(),
-                max,
-            });
+            return Err(VerifyError::TooLarge { bytes: envelope.len(), max });
         }
         let located = LocatedEnvelope::parse(&envelope)?;
         let payload_type = located.envelope.payload_type;
         let flavour = Flavour::of_payload_type(payload_type).ok_or_else(|| {
             let shown = payload_type.len().min(PAYLOAD_TYPE_SHOWN_BYTES_MAX);
-            VerifyError::UnknownPayloadType {
-                payload_type: payload_type[..shown].to_vec(),
-            }
+            VerifyError::UnknownPayloadType { payload_type: payload_type[..shown].to_vec() }
         })?;
         let (key, key_deviation) = SignerKey::parse(located.envelope.public_key)?;
         if flavour == Flavour::Legacy {
@@ -186,14 +172,7 @@ impl Unchecked {
         }
         let message = flavour.signed_bytes(located.envelope.payload);
         let (payload, signature) = (located.payload, located.signature);
-        Ok(Self {
-            envelope,
-            flavour,
-            key,
-            payload,
-            signature,
-            message,
-        })
+        Ok(Self { envelope, flavour, key, payload, signature, message })
     }
 
     pub(crate) fn signature(&self) -> &[u8] {
@@ -215,20 +194,13 @@ impl Unchecked {
         }
 
         let signer = self.key.peer_id();
-        let claimed =
-            PeerId::from_bytes(payload.peer_id()).map_err(|_| VerifyError::InvalidPeerId)?;
+        let claimed = PeerId::from_bytes(payload.peer_id()).map_err(|_| VerifyError::InvalidPeerId)?;
         if claimed != signer {
-            return Err(VerifyError::PeerIdMismatch {
-                claimed: Box::new(claimed),
-                signer: Box::new(signer),
-            });
+            return Err(VerifyError::PeerIdMismatch { claimed: Box::new(claimed), signer: Box::new(signer) });
         }
 
         if payload.address_count() > limits.addresses_max {
-            return Err(VerifyError::TooManyAddresses {
-                count: payload.address_count(),
-                max: limits.addresses_max,
-            });
+            return Err(VerifyError::TooManyAddresses { count: payload.address_count(), max: limits.addresses_max });
         }
         let mut unreadable_addresses = 0;
         for (index, address) in payload.addresses().enumerate() {
@@ -243,9 +215,7 @@ impl Unchecked {
             }
         }
 
-        let narrow = |place: usize| {
-            u32::try_from(place).expect("an envelope is at most u32::MAX bytes long")
-        };
+        let narrow = |place: usize| u32::try_from(place).expect("an envelope is at most u32::MAX bytes long");
         let peer_id = payload.peer_id_range();
         Ok(VerifiedRecord {
             seq: payload.seq(),

@@ -1,1 +1,560 @@
-//! The rendezvous point.
+//! The rendezvous point without IO: [`Server`].
+
+mod commit;
+mod config;
+mod event;
+mod refusal;
+mod registry;
+mod request;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use libp2p_identity::PeerId;
+use rendezvous_record::Flavours;
+use rendezvous_wire::{
+    MessageType, Namespace, Page, PageWriter, PositionCookie, RegisterResponse, Response, Status, Ttl,
+};
+
+use self::registry::{Record, Registry};
+pub use self::{
+    commit::{Batch, BatchId, Change, ChangeId, CommitFailed, Put},
+    config::{AGENT_PATIENCE, EVENTS_MAX, REGISTRATIONS_MAX, REGISTRATIONS_PER_PEER_MAX, ServerConfig, TTL_MIN},
+    event::{Event, Stats},
+    refusal::{Refusal, STATUS_TEXT_BYTES_MAX},
+    request::{Command, Discover, Register, Rejected, RequestReader, Unregister},
+};
+use crate::Time;
+
+/// Slots that one request may touch to take out what has ended: a bound on what it pays for others.
+const EXPIRY_PER_REQUEST: usize = 32;
+
+/// Slots that one call of [`Server::handle_timeout`] may touch: some hundred microseconds.
+const EXPIRY_PER_TIMEOUT: usize = 1_024;
+
+/// Registrations that have ended and are not taken out yet, that one page may pass over.
+const ENDED_PER_PAGE_MAX: usize = 4_096;
+
+/// Room made for one registration of a page before its size is known.
+const REGISTRATION_BYTES_GUESS: usize = 256;
+
+/// A rendezvous point: a state machine that takes requests and time, and answers.
+///
+/// It does no IO, reads no clock and has no randomness but its seed. One instance serves all connections, usually behind
+/// a lock; nothing in it verifies a signature, waits, or copies more than the answer.
+///
+/// # How to drive it
+/// 1. Give each connection a [`RequestReader`] ([`Server::reader`]). In the connection's own task, outside any lock, it
+///    turns the payload of a frame into a [`Command`], verifying the record in it. What it rejects is answered with
+///    [`Refusal::encode_frame`], and told to [`Server::handle_rejected`].
+/// 2. Hand the command to [`Server::handle_register`], [`Server::handle_unregister`] or [`Server::handle_discover`], with
+///    the time. What is answered at once is returned; [`registered_frame`] and [`Page`] are the frames to send.
+/// 3. With [`ServerConfig::deferred_commit`], after each command, take what [`Server::poll_commit`] gives, write it, and
+///    say so with [`Server::handle_committed`]: it returns the answers that were held until then.
+/// 4. Call [`Server::handle_timeout`] when the time that [`Server::poll_timeout`] names has come; ask again after it.
+/// 5. If events are wanted ([`ServerConfig::events_max`]), drain [`Server::poll_event`].
+///
+/// `now` is a parameter of all that changes state. Equal instants may interleave; one earlier than the latest seen counts
+/// as the latest.
+///
+/// ```
+/// use bytes::Bytes;
+/// use libp2p_identity::PeerId;
+/// use rendezvous_core::{Time, server::{Command, Discovered, Requester, Server, ServerConfig}};
+///
+/// let now = Time::from_unix_millis(1_700_000_000_000);
+/// let mut server = Server::new(now, ServerConfig::default(), [7; 16]);
+///
+/// // DISCOVER of the namespace "foo1", at most ten.
+/// let payload = Bytes::from_static(&[0x08, 0x03, 0x2a, 0x08, 0x0a, 0x04, b'f', b'o', b'o', b'1', 0x10, 0x0a]);
+/// let peer: PeerId = "12D3KooWA4Xop1JaT3MHxwYMkCepYsv4iPVopMXwCz5iHYdBfeSB".parse()?;
+/// let Ok(Command::Discover(discover)) = server.reader().read(&peer, &payload) else { panic!("it is well-formed") };
+/// let requester = Requester { peer, agent_reads: None, may_wait: false };
+/// let Ok(Discovered::Page(page)) = server.handle_discover(now, &requester, &discover) else { panic!("it is answered") };
+/// assert_eq!(page.count(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    registry: Registry,
+    now: Time,
+    /// The highest position given out.
+    position: u64,
+    pending: Pending,
+    events: VecDeque<Event>,
+    events_missed: u64,
+    stats: Stats,
+}
+
+/// Who asks, and what the connection knows of them.
+#[derive(Clone, Debug)]
+pub struct Requester {
+    /// The peer that the transport has authenticated.
+    pub peer: PeerId,
+    /// What its agent version tells of the flavours it reads; see [`reads_of_agent`].
+    pub agent_reads: Option<Flavours>,
+    /// Whether more may become known of it soon, and it is worth waiting for that.
+    pub may_wait: bool,
+}
+
+/// How REGISTER went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// It is registered, for so long.
+    Done(Ttl),
+    /// It is registered once the change is committed; the answer comes from [`Server::handle_committed`].
+    Pending(ChangeId),
+}
+
+/// How DISCOVER went.
+#[derive(Debug)]
+pub enum Discovered {
+    /// The answer.
+    Page(Page),
+    /// There is something to serve, and nothing tells which flavours the requester reads. Ask again with
+    /// [`Requester::may_wait`] unset when its agent version is known, or after [`AGENT_PATIENCE`].
+    AgentUnknown,
+}
+
+/// A change that is committed, or is not.
+#[derive(Debug)]
+pub struct Settled {
+    /// Which.
+    pub id: ChangeId,
+    /// The TTL granted; `None` where a registration was withdrawn.
+    pub result: Result<Option<Ttl>, Refusal>,
+}
+
+/// Changes between check and commit.
+#[derive(Debug, Default)]
+struct Pending {
+    next_change: u64,
+    next_batch: u64,
+    queued: Vec<PendingChange>,
+    batches: VecDeque<PendingBatch>,
+    /// Namespaces of the puts that wait, by peer.
+    puts: BTreeMap<PeerId, Vec<Namespace>>,
+    /// Puts that wait and will be new registrations.
+    new: usize,
+    /// Changes that wait.
+    len: usize,
+}
+
+#[derive(Clone, Debug)]
+struct PendingChange {
+    id: ChangeId,
+    change: Change,
+    /// Granted, and counted in [`Pending::new`] or not; `None` for a withdrawal.
+    put: Option<(Ttl, bool)>,
+    peer_start: usize,
+    peer_len: usize,
+}
+
+#[derive(Debug)]
+struct PendingBatch {
+    id: BatchId,
+    changes: Vec<PendingChange>,
+    result: Option<Result<(), CommitFailed>>,
+}
+
+impl Server {
+    /// A point with an empty registry.
+    ///
+    /// `seed` keys hash tables; it must be random and secret from peers, or they can slow the point down.
+    #[must_use]
+    pub fn new(now: Time, config: ServerConfig, seed: [u8; 16]) -> Self {
+        Self {
+            config: config.bounded(),
+            registry: Registry::new(now, seed),
+            now,
+            // The wall clock in microseconds: after a restart without a store, above every position before it, so that
+            // an old cookie lists everything again and skips nothing.
+            position: now.as_unix_millis().saturating_mul(1_000),
+            pending: Pending::default(),
+            events: VecDeque::new(),
+            events_missed: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// A reader of requests with this point's bounds.
+    #[must_use]
+    pub fn reader(&self) -> RequestReader {
+        RequestReader::new(&self.config)
+    }
+
+    /// REGISTER from `peer`: registers, or renews.
+    ///
+    /// # Errors
+    /// [`Refusal`] to be answered: a quota is used up (never for a renewal), or too much waits to be committed.
+    pub fn handle_register(&mut self, now: Time, peer: &PeerId, register: Register<'_>) -> Result<Registered, Refusal> {
+        self.advance(now);
+        self.check_quotas(peer, &register).inspect_err(|refusal| self.refused(peer, refusal))?;
+        self.position += 1;
+        let put = Put {
+            peer: *peer,
+            namespace: self.interned(register.namespace),
+            position: self.position,
+            flavour: register.record.flavour(),
+            record: register.record.envelope().clone(),
+            ends: self.now + core::time::Duration::from_secs(register.ttl.as_secs()),
+        };
+        let peer_range = register.record.peer_id_range();
+        if !self.config.deferred_commit {
+            self.apply_put(&put, peer_range.start, peer_range.len(), register.ttl);
+            return Ok(Registered::Done(register.ttl));
+        }
+        let is_new = !self.is_registered_or_pending(peer, register.namespace);
+        let puts = self.pending.puts.entry(*peer).or_default();
+        puts.push(put.namespace.clone());
+        self.pending.new += usize::from(is_new);
+        let put_info = Some((register.ttl, is_new));
+        Ok(Registered::Pending(self.queue(Change::Put(put), put_info, peer_range.start, peer_range.len())))
+    }
+
+    /// UNREGISTER from `peer`: what it names is listed no longer. It has no answer.
+    pub fn handle_unregister(&mut self, now: Time, peer: &PeerId, unregister: &Unregister<'_>) {
+        self.advance(now);
+        let mut buffer = PeerBytes::new();
+        let peer_bytes = buffer.of(peer);
+        let namespaces = match unregister.namespace {
+            Some(name) if self.is_registered_or_pending(peer, name) => vec![self.interned(name)],
+            Some(_) => Vec::new(),
+            None => {
+                let mut namespaces = self.registry.namespaces_of(peer_bytes);
+                namespaces.extend(self.pending.puts.get(peer).into_iter().flatten().cloned());
+                namespaces.sort_unstable();
+                namespaces.dedup();
+                namespaces
+            }
+        };
+        for namespace in namespaces {
+            self.position += 1;
+            let position = self.position;
+            if self.config.deferred_commit {
+                self.queue(Change::Remove { peer: *peer, namespace, position }, None, 0, 0);
+            } else {
+                self.apply_remove(peer, &namespace);
+            }
+        }
+    }
+
+    /// DISCOVER: a page of registrations whose records the requester reads, after its cookie.
+    ///
+    /// # Errors
+    /// [`Refusal`] to be answered.
+    pub fn handle_discover(
+        &mut self,
+        now: Time,
+        requester: &Requester,
+        discover: &Discover<'_>,
+    ) -> Result<Discovered, Refusal> {
+        self.advance(now);
+        let Some(reads) = self.reads_of(requester, discover) else {
+            return Ok(Discovered::AgentUnknown);
+        };
+        // A position above the highest given out is of another life of this point: the listing starts afresh.
+        let after = if discover.after > self.position { 0 } else { discover.after };
+        let mut page = PageWriter::new(self.config.page_bytes_max);
+        page.reserve(discover.limit.count().min(self.registry.len()) * REGISTRATION_BYTES_GUESS);
+        let mut covered = after;
+        let mut ended = 0;
+        for served in self.registry.iter_after(self.now, discover.namespace, reads, after) {
+            if page.count() == discover.limit.count() || ended == ENDED_PER_PAGE_MAX {
+                break;
+            }
+            let Some(served) = served else {
+                ended += 1;
+                continue;
+            };
+            let namespace = served.namespace.as_str().as_bytes();
+            if !page.push(namespace, served.record, served.ttl_secs) {
+                break;
+            }
+            covered = served.position;
+        }
+        let cookie = PositionCookie { position: covered, namespace: discover.namespace };
+        let page = page.finish(&cookie.encode());
+        self.stats.discovers += 1;
+        self.stats.served += page.count() as u64;
+        if self.config.events_max > 0 {
+            let namespace = discover.namespace.map(|name| self.interned(name));
+            self.emit(Event::Served { peer: requester.peer, namespace, count: page.count() });
+        }
+        Ok(Discovered::Page(page))
+    }
+
+    /// Counts a request that [`RequestReader::read`] has rejected.
+    pub fn handle_rejected(&mut self, peer: &PeerId, rejected: &Rejected) {
+        self.refused(peer, &rejected.refusal);
+    }
+
+    /// The changes that wait to be written, as one batch; `None` if there are none.
+    ///
+    /// Batches may be written while earlier ones still are; they become visible in order.
+    pub fn poll_commit(&mut self) -> Option<Batch> {
+        if self.pending.queued.is_empty() {
+            return None;
+        }
+        let changes = core::mem::take(&mut self.pending.queued);
+        let id = BatchId(self.pending.next_batch);
+        self.pending.next_batch += 1;
+        let batch = Batch { id, changes: changes.iter().map(|pending| pending.change.clone()).collect() };
+        self.pending.batches.push_back(PendingBatch { id, changes, result: None });
+        Some(batch)
+    }
+
+    /// A batch is durable, or is not and never will be. Returns the changes that this settles, in order: those of the
+    /// batch, and of later ones that waited for it.
+    pub fn handle_committed(&mut self, now: Time, id: BatchId, result: Result<(), CommitFailed>) -> Vec<Settled> {
+        self.advance(now);
+        if let Some(batch) = self.pending.batches.iter_mut().find(|batch| batch.id == id) {
+            batch.result.get_or_insert(result);
+        }
+        let mut settled = Vec::new();
+        while let Some(PendingBatch { result: Some(_), .. }) = self.pending.batches.front() {
+            let Some(batch) = self.pending.batches.pop_front() else { break };
+            let stored = batch.result == Some(Ok(()));
+            for change in batch.changes {
+                settled.push(self.settle(change, stored));
+            }
+        }
+        settled
+    }
+
+    /// When [`Self::handle_timeout`] has something to do, at the latest; `None` when there is nothing to wait for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.registry.next_expiry()
+    }
+
+    /// Takes out registrations that have ended: a bounded number, so [`Self::poll_timeout`] may name this instant again.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        self.expire(EXPIRY_PER_TIMEOUT);
+    }
+
+    /// The next event, if events are kept.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if self.events_missed > 0 {
+            return Some(Event::Missed { count: core::mem::take(&mut self.events_missed) });
+        }
+        self.events.pop_front()
+    }
+
+    /// Whether `peer` is registered in `namespace`.
+    #[must_use]
+    pub fn is_registered(&self, peer: &PeerId, namespace: &str) -> bool {
+        self.registry.contains(PeerBytes::new().of(peer), namespace)
+    }
+
+    /// Counters, and what the point holds.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            registrations: self.registry.len(),
+            namespaces: self.registry.namespaces_len(),
+            record_bytes: self.registry.record_bytes(),
+            ..self.stats
+        }
+    }
+
+    /// The namespaces with registrations and the number of these, in no particular order.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&Namespace, u32)> {
+        self.registry.namespaces()
+    }
+
+    /// Brings the clock forward and pays a share of what has ended meanwhile.
+    fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        self.expire(EXPIRY_PER_REQUEST);
+    }
+
+    fn expire(&mut self, budget: usize) {
+        let mut budget = budget;
+        while let Some(expired) = self.registry.pop_expired(self.now, &mut budget) {
+            self.stats.expiries += 1;
+            if self.config.events_max > 0
+                && let Ok(peer) = PeerId::from_bytes(&expired.peer)
+            {
+                self.emit(Event::Expired { peer, namespace: expired.namespace });
+            }
+        }
+    }
+
+    fn check_quotas(&self, peer: &PeerId, register: &Register<'_>) -> Result<(), Refusal> {
+        if self.pending.len >= self.config.pending_max {
+            return Err(Refusal::Overloaded);
+        }
+        // A renewal changes no count.
+        if self.is_registered_or_pending(peer, register.namespace) {
+            return Ok(());
+        }
+        let pending = self.pending.puts.get(peer).map_or(0, Vec::len);
+        let max = self.config.registrations_per_peer_max;
+        if self.registry.count_of(PeerBytes::new().of(peer)) + pending >= max {
+            return Err(Refusal::PeerFull { max });
+        }
+        if self.registry.len() + self.pending.new >= self.config.registrations_max || !self.registry.has_room() {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+
+    fn is_registered_or_pending(&self, peer: &PeerId, namespace: &str) -> bool {
+        self.is_registered(peer, namespace)
+            || self.pending.puts.get(peer).is_some_and(|puts| puts.iter().any(|put| put.as_str() == namespace))
+    }
+
+    /// What the requester reads: what it says itself, what it registered with, what its agent version tells, and else a
+    /// setting; `None` to wait for the agent version.
+    fn reads_of(&self, requester: &Requester, discover: &Discover<'_>) -> Option<Flavours> {
+        let known = discover
+            .reads
+            .or_else(|| self.registry.flavours_of(PeerBytes::new().of(&requester.peer)))
+            .or(requester.agent_reads);
+        if known.is_some() {
+            return known;
+        }
+        let there = self.registry.flavours_in(discover.namespace);
+        match there {
+            Flavours::NONE => Some(Flavours::BOTH),
+            _ if requester.may_wait => None,
+            Flavours::BOTH => Some(self.config.unknown_reads),
+            only => Some(only),
+        }
+    }
+
+    /// The namespace with this name; its allocation is shared where the registry holds it.
+    fn interned(&self, name: &str) -> Namespace {
+        match self.registry.namespace(name) {
+            Some(namespace) => namespace.clone(),
+            None => Namespace::new(name).expect("the reader of requests has checked the name"),
+        }
+    }
+
+    fn queue(&mut self, change: Change, put: Option<(Ttl, bool)>, peer_start: usize, peer_len: usize) -> ChangeId {
+        let id = ChangeId(self.pending.next_change);
+        self.pending.next_change += 1;
+        self.pending.len += 1;
+        self.pending.queued.push(PendingChange { id, change, put, peer_start, peer_len });
+        id
+    }
+
+    fn settle(&mut self, pending: PendingChange, stored: bool) -> Settled {
+        self.pending.len -= 1;
+        let id = pending.id;
+        match (&pending.change, pending.put) {
+            (Change::Put(put), Some((ttl, is_new))) => {
+                self.pending.new -= usize::from(is_new);
+                if let Some(puts) = self.pending.puts.get_mut(&put.peer) {
+                    if let Some(at) = puts.iter().position(|namespace| *namespace == put.namespace) {
+                        puts.swap_remove(at);
+                    }
+                    if puts.is_empty() {
+                        self.pending.puts.remove(&put.peer);
+                    }
+                }
+                if !stored {
+                    self.refused(&put.peer, &Refusal::StoreFailed);
+                    return Settled { id, result: Err(Refusal::StoreFailed) };
+                }
+                self.apply_put(put, pending.peer_start, pending.peer_len, ttl);
+                Settled { id, result: Ok(Some(ttl)) }
+            }
+            (Change::Remove { peer, namespace, .. }, _) if stored => {
+                self.apply_remove(peer, namespace);
+                Settled { id, result: Ok(None) }
+            }
+            _ => Settled { id, result: Err(Refusal::StoreFailed) },
+        }
+    }
+
+    fn apply_put(&mut self, put: &Put, peer_start: usize, peer_len: usize, ttl: Ttl) {
+        let record = Record { flavour: put.flavour, bytes: &put.record, peer_start, peer_len };
+        let renewed = self.registry.put(&put.namespace, record, put.position, put.ends);
+        if renewed {
+            self.stats.renewals += 1;
+        } else {
+            self.stats.registers += 1;
+        }
+        if self.config.events_max > 0 {
+            let (peer, namespace, flavour) = (put.peer, put.namespace.clone(), put.flavour);
+            self.emit(Event::Registered { peer, namespace, flavour, ttl, renewed });
+        }
+    }
+
+    fn apply_remove(&mut self, peer: &PeerId, namespace: &Namespace) {
+        if !self.registry.remove(PeerBytes::new().of(peer), namespace.as_str()) {
+            return;
+        }
+        self.stats.unregisters += 1;
+        if self.config.events_max > 0 {
+            self.emit(Event::Unregistered { peer: *peer, namespace: namespace.clone() });
+        }
+    }
+
+    fn refused(&mut self, peer: &PeerId, refusal: &Refusal) {
+        self.stats.refusals += 1;
+        if self.config.events_max > 0 {
+            self.emit(Event::Refused { peer: *peer, refusal: refusal.clone() });
+        }
+    }
+
+    fn emit(&mut self, event: Event) {
+        if self.events.len() >= self.config.events_max {
+            self.events_missed += 1;
+            return;
+        }
+        self.events.push_back(event);
+    }
+
+    #[cfg(test)]
+    fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+/// The frame that answers a REGISTER that was granted.
+#[must_use]
+pub fn registered_frame(ttl: Ttl) -> Vec<u8> {
+    let response =
+        RegisterResponse { status: Some(Status::Ok), ttl_secs: Some(ttl.as_secs()), ..RegisterResponse::default() };
+    let mut frame = Vec::new();
+    Response::Register(response).encode_frame(&mut frame);
+    frame
+}
+
+/// What an agent version, as identify reports it, tells of the flavours its sender reads; `None` if nothing.
+///
+/// rust-libp2p's own rendezvous client fails a whole answer on one record of the standard flavour.
+#[must_use]
+pub fn reads_of_agent(agent_version: &str) -> Option<Flavours> {
+    agent_version.starts_with("rust-libp2p/").then_some(Flavours::LEGACY)
+}
+
+/// Whether a request of this type is answered at all.
+#[must_use]
+pub fn has_answer(kind: MessageType) -> bool {
+    matches!(kind, MessageType::Register | MessageType::Discover)
+}
+
+/// Bytes of a peer id without an allocation.
+struct PeerBytes([u8; PEER_BYTES_MAX]);
+
+/// Longest peer id: a multihash of 64 bytes, its code and its length.
+const PEER_BYTES_MAX: usize = 64 + 10 + 10;
+
+impl PeerBytes {
+    const fn new() -> Self {
+        Self([0; PEER_BYTES_MAX])
+    }
+
+    fn of(&mut self, peer: &PeerId) -> &[u8] {
+        let len = peer.as_ref().write(&mut self.0[..]).expect("the buffer has room for the longest multihash");
+        &self.0[..len]
+    }
+}

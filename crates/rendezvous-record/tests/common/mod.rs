@@ -61,8 +61,7 @@ pub(crate) fn ed25519(seed: u8) -> Keypair {
 }
 
 pub(crate) fn secp256k1(seed: u8) -> Keypair {
-    let secret =
-        secp256k1::SecretKey::try_from_bytes([seed; 32]).expect("a scalar below the order");
+    let secret = secp256k1::SecretKey::try_from_bytes([seed; 32]).expect("a scalar below the order");
     secp256k1::Keypair::from(secret).into()
 }
 
@@ -106,9 +105,7 @@ pub(crate) fn payload(peer: PeerId, seq: u64, addresses: &[&[u8]]) -> Vec<u8> {
 
 /// An envelope around any payload, with a good signature of the flavour.
 pub(crate) fn seal(key: &Keypair, flavour: Flavour, payload: &[u8]) -> Bytes {
-    let signature = key
-        .sign(&flavour.signed_bytes(payload))
-        .expect("the key can sign");
+    let signature = key.sign(&flavour.signed_bytes(payload)).expect("the key can sign");
     Envelope {
         public_key: &key.public().encode_protobuf(),
         payload_type: flavour.payload_type(),

@@ -25,7 +25,7 @@ use rendezvous_wire::Namespace;
 use self::{
     blobs::{BLOB_BYTES_MAX, Blobs},
     hash::Keys,
-    namespaces::{Entry, Namespaces, flavours_of},
+    namespaces::{Namespaces, flavours_of},
     order::Order,
     peers::{Context, Peers},
     slab::Slab,
@@ -206,9 +206,7 @@ impl Registry {
             Some((other_bytes, other_deadline)) => {
                 lens[record.flavour.other().index()] = other_bytes.len() as u16;
                 let (records, deadlines, peer_start) = match record.flavour {
-                    Flavour::Standard => {
-                        ([record.bytes, other_bytes], [deadline, other_deadline], record.peer_start)
-                    }
+                    Flavour::Standard => ([record.bytes, other_bytes], [deadline, other_deadline], record.peer_start),
                     Flavour::Legacy => {
                         ([other_bytes, record.bytes], [other_deadline, deadline], record.peer_start + other_bytes.len())
                     }
@@ -239,10 +237,15 @@ impl Registry {
         }
     }
 
-    /// One namespace that the peer is registered in.
-    pub(crate) fn any_namespace_of(&self, peer: &[u8]) -> Option<&Namespace> {
-        let index = self.peers.any(self.context(), peer)?;
-        Some(&self.namespaces.at(self.slots[index].namespace).name)
+    /// The namespaces that the peer is registered in: as many as its quota allows at most.
+    pub(crate) fn namespaces_of(&self, peer: &[u8]) -> Vec<Namespace> {
+        let slots = self.peers.all(self.context(), peer);
+        slots.iter().map(|&slot| self.namespaces.at(self.slots[slot].namespace).name.clone()).collect()
+    }
+
+    /// The namespace of this name, if it holds a registration.
+    pub(crate) fn namespace(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces.find(name).map(|index| &self.namespaces.at(index).name)
     }
 
     /// Takes out the next registration whose last record has ended, and on the way records that ended before the other
@@ -327,32 +330,32 @@ impl Registry {
         Context { slots: &self.slots, blobs: &self.blobs }
     }
 
-    /// Drops the record of the other flavour.
+    /// Drops the record of the other flavour. The position stays, so the order of the kept flavour is not touched.
     fn keep_only(&mut self, index: u32, flavour: Flavour) {
-        self.unlink(index);
+        let other = flavour.other().index();
         let slot = &self.slots[index];
-        let other_len = slot.lens[flavour.other().index()];
+        let namespace = slot.namespace;
+        self.namespaces.at_mut(namespace).orders[other].remove(&self.slots, index);
+        self.all[other].remove(&self.slots, index);
+        self.wheel.remove(&mut self.slots, index);
+
+        let slot = &self.slots[index];
         let (record, deadline) = slot.record(flavour, &self.blobs).expect("the record to keep is there");
+        let peer = slot.peer(&self.blobs);
+        // The id that was read so far may have stood in the record that goes.
+        let peer_start = record.windows(peer.len()).position(|window| window == peer);
+        let peer_start = peer_start.expect("a verified record holds the id of its peer");
         self.scratch.clear();
         self.scratch.extend_from_slice(record);
-        // The peer id stood in the first of the two records, which may be the one that goes.
-        let peer_start = match flavour {
-            Flavour::Standard => slot.peer_start,
-            Flavour::Legacy => {
-                let peer = slot.peer(&self.blobs);
-                let found = record.windows(peer.len()).position(|window| window == peer);
-                found.expect("the record that verified holds the id of its peer") as u16
-            }
-        };
         let blob = self.blobs.insert(&self.scratch);
         let slot = &mut self.slots[index];
         let old_blob = core::mem::replace(&mut slot.blob, blob);
-        slot.lens[flavour.other().index()] = 0;
+        self.record_bytes -= u64::from(slot.lens[other]);
+        slot.lens[other] = 0;
         slot.deadline = deadline;
-        slot.peer_start = peer_start;
+        slot.peer_start = peer_start as u16;
         self.blobs.remove(old_blob);
-        self.record_bytes -= u64::from(other_len);
-        self.link(index);
+        self.wheel.insert(&mut self.slots, index);
     }
 
     fn remove_slot(&mut self, index: u32) {

@@ -15,7 +15,7 @@ const BLOCK_ENTRIES: usize = 256;
 const MERGE_ENTRIES: usize = BLOCK_ENTRIES * 3 / 4;
 
 #[derive(Debug)]
-struct Block {
+pub(super) struct Block {
     /// No entry of this block has a lower position, and none of the block before has a higher one.
     first: u64,
     entries: Vec<u32>,

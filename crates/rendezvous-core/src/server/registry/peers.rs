@@ -5,13 +5,7 @@
 
 use hashbrown::HashTable;
 
-use super::{
-    blobs::Blobs,
-    hash::Keys,
-    slab::Slab,
-    slot::Slot,
-    table::Table,
-};
+use super::{blobs::Blobs, hash::Keys, slab::Slab, slot::Slot, table::Table};
 
 /// Set in a table entry that names a list of registrations rather than one.
 const MANY: u32 = 1 << 31;
@@ -80,6 +74,18 @@ impl Peers {
         match &self.many[(entry & !MANY) as usize] {
             Many::List(list) => list.first().copied(),
             Many::Table(table) => table.iter().next().copied(),
+        }
+    }
+
+    /// All of the peer's registrations.
+    pub(super) fn all(&self, cx: Context<'_>, peer: &[u8]) -> Vec<u32> {
+        match self.entry(cx, peer) {
+            None => Vec::new(),
+            Some(entry) if entry & MANY == 0 => vec![entry],
+            Some(entry) => match &self.many[(entry & !MANY) as usize] {
+                Many::List(list) => list.clone(),
+                Many::Table(table) => table.iter().copied().collect(),
+            },
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     /// Position as two halves, which keeps the alignment, and so the size, down.
-    position: [u32; 2],
+    pub(super) position: [u32; 2],
     pub(super) blob: BlobId,
     /// Length of each flavour's record; zero for none.
     pub(super) lens: [u16; 2],

@@ -1,0 +1,87 @@
+//! What has happened, for whoever listens, and counters.
+
+use libp2p_identity::PeerId;
+use rendezvous_record::Flavour;
+use rendezvous_wire::{Namespace, Ttl};
+
+use super::refusal::Refusal;
+
+/// Something that has happened at the point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A peer is registered.
+    Registered {
+        /// Who.
+        peer: PeerId,
+        /// Where.
+        namespace: Namespace,
+        /// Flavour of the record.
+        flavour: Flavour,
+        /// Granted.
+        ttl: Ttl,
+        /// Whether the peer was registered there already.
+        renewed: bool,
+    },
+    /// A peer has withdrawn a registration.
+    Unregistered {
+        /// Who.
+        peer: PeerId,
+        /// Where.
+        namespace: Namespace,
+    },
+    /// A registration has ended by its TTL.
+    Expired {
+        /// Who.
+        peer: PeerId,
+        /// Where.
+        namespace: Namespace,
+    },
+    /// A peer was given a page.
+    Served {
+        /// Who.
+        peer: PeerId,
+        /// Of which namespace; `None` for all.
+        namespace: Option<Namespace>,
+        /// Registrations on the page.
+        count: usize,
+    },
+    /// A request was refused.
+    Refused {
+        /// Who asked.
+        peer: PeerId,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// So many events were dropped, since nobody took them in time.
+    Missed {
+        /// Number of events.
+        count: u64,
+    },
+}
+
+/// Counters of a point since its start, and what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Registrations of (peer, namespace) held.
+    pub registrations: usize,
+    /// Namespaces that hold one.
+    pub namespaces: usize,
+    /// Bytes of the records held.
+    pub record_bytes: u64,
+    /// New registrations so far.
+    pub registers: u64,
+    /// Renewals so far.
+    pub renewals: u64,
+    /// Withdrawals so far.
+    pub unregisters: u64,
+    /// Registrations ended by their TTL so far.
+    pub expiries: u64,
+    /// Pages served so far.
+    pub discovers: u64,
+    /// Registrations served so far.
+    pub served: u64,
+    /// Requests refused so far.
+    pub refusals: u64,
+}

@@ -1,0 +1,185 @@
+//! Why a request is refused, and how that is said on the wire.
+
+use std::borrow::Cow;
+
+use rendezvous_record::{Flavour, VerifyError};
+use rendezvous_wire::{DiscoverResponse, InvalidNamespace, MessageType, RegisterResponse, Response, Status, Ttl};
+
+/// Longest text of a refusal in bytes: with it an answer to REGISTER stays far below the 4096 bytes that some clients
+/// read.
+pub const STATUS_TEXT_BYTES_MAX: usize = 256;
+
+/// Why a request is refused. All but [`Refusal::StoreFailed`] are the requester's doing or a limit it met.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The frame is no well-formed message; of its type no more is known than this refusal's request.
+    #[error("malformed request")]
+    Malformed,
+    /// The namespace breaks its rules.
+    #[error(transparent)]
+    Namespace(#[from] InvalidNamespace),
+    /// REGISTER without a record.
+    #[error("signed peer record is missing")]
+    RecordMissing,
+    /// The record does not verify.
+    #[error("signed peer record is not valid: {0}")]
+    Record(#[from] VerifyError),
+    /// The record is of a flavour that this point does not take.
+    #[error("signed peer records of the {0} flavour are not accepted here")]
+    FlavourNotAccepted(Flavour),
+    /// The record is of another peer than the one that sent it.
+    #[error("signed peer record is of another peer")]
+    ForeignRecord,
+    /// The TTL is below the point's bound.
+    #[error("ttl {ttl} is below the minimum of {min}")]
+    TtlTooShort {
+        /// Asked for.
+        ttl: Ttl,
+        /// The bound.
+        min: Ttl,
+    },
+    /// The TTL is above the point's bound.
+    #[error("ttl {ttl} is above the maximum of {max}")]
+    TtlTooLong {
+        /// Asked for.
+        ttl: Ttl,
+        /// The bound.
+        max: Ttl,
+    },
+    /// The cookie is none of this point's, or of another namespace.
+    #[error("cookie is not valid here: ask without one")]
+    Cookie,
+    /// The peer has as many registrations as it may.
+    #[error("too many registrations of this peer: {max} is the most")]
+    PeerFull {
+        /// The quota.
+        max: usize,
+    },
+    /// The point has as many registrations as it may.
+    #[error("the rendezvous point is full")]
+    Full,
+    /// More changes wait to be committed than may.
+    #[error("the rendezvous point is overloaded: try again later")]
+    Overloaded,
+    /// The store did not take the change. The point's own fault.
+    #[error("the rendezvous point could not store the registration")]
+    StoreFailed,
+}
+
+impl Refusal {
+    /// The status that says this on the wire, to a request of this type.
+    ///
+    /// What a peer is not allowed is `E_NOT_AUTHORIZED` (its quota among it, as in the Go, JavaScript and Nim points);
+    /// what nobody gets is `E_UNAVAILABLE`.
+    #[must_use]
+    pub fn status(&self, request: MessageType) -> Status {
+        match self {
+            // There is no status for this. The nearest are those that name what the request carries.
+            Self::Malformed if request == MessageType::Register => Status::InvalidSignedPeerRecord,
+            Self::Malformed => Status::InvalidNamespace,
+            Self::Namespace(_) => Status::InvalidNamespace,
+            Self::RecordMissing | Self::Record(_) | Self::FlavourNotAccepted(_) => Status::InvalidSignedPeerRecord,
+            Self::ForeignRecord | Self::PeerFull { .. } => Status::NotAuthorized,
+            Self::TtlTooShort { .. } | Self::TtlTooLong { .. } => Status::InvalidTtl,
+            Self::Cookie => Status::InvalidCookie,
+            Self::Full | Self::Overloaded => Status::Unavailable,
+            Self::StoreFailed => Status::InternalError,
+        }
+    }
+
+    /// The text beside the status: at most [`STATUS_TEXT_BYTES_MAX`] bytes.
+    #[must_use]
+    pub fn text(&self) -> Cow<'static, str> {
+        match self {
+            Self::Malformed => "malformed request".into(),
+            refusal => {
+                let mut text = refusal.to_string();
+                let end = text.floor_char_boundary_at(STATUS_TEXT_BYTES_MAX);
+                text.truncate(end);
+                text.into()
+            }
+        }
+    }
+
+    /// Appends the whole frame that answers a request of this type; `false`, and nothing is written, for UNREGISTER and
+    /// for what is no request: they have no answer.
+    pub fn encode_frame(&self, request: MessageType, frame: &mut Vec<u8>) -> bool {
+        let (status, text) = (Some(self.status(request)), self.text());
+        let status_text = Some(text.as_bytes());
+        let response = match request {
+            MessageType::Register => {
+                Response::Register(RegisterResponse { status, status_text, ..RegisterResponse::default() })
+            }
+            MessageType::Discover => {
+                Response::Discover(DiscoverResponse { status, status_text, ..DiscoverResponse::default() })
+            }
+            MessageType::RegisterResponse
+            | MessageType::Unregister
+            | MessageType::DiscoverResponse
+            | MessageType::Other(_) => return false,
+        };
+        response.encode_frame(frame);
+        true
+    }
+}
+
+/// `str::floor_char_boundary` for the declared MSRV.
+trait FloorCharBoundary {
+    fn floor_char_boundary_at(&self, index: usize) -> usize;
+}
+
+impl FloorCharBoundary for String {
+    fn floor_char_boundary_at(&self, index: usize) -> usize {
+        (0..=index.min(self.len())).rev().find(|&at| self.is_char_boundary(at)).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_status_and_a_short_text() {
+        let register = MessageType::Register;
+        let min = Ttl::from_secs(60);
+        let cases = [
+            (Refusal::Malformed, 101, "malformed request"),
+            (Refusal::Namespace(InvalidNamespace::Empty), 100, "namespace is empty"),
+            (Refusal::RecordMissing, 101, "signed peer record is missing"),
+            (Refusal::Record(VerifyError::BadSignature), 101, "signed peer record is not valid: "),
+            (
+                Refusal::FlavourNotAccepted(Flavour::Legacy),
+                101,
+                "signed peer records of the legacy flavour are not accepted here",
+            ),
+            (Refusal::ForeignRecord, 200, "signed peer record is of another peer"),
+            (Refusal::TtlTooShort { ttl: Ttl::from_secs(1), min }, 102, "ttl 1 s is below the minimum of 60 s"),
+            (
+                Refusal::TtlTooLong { ttl: Ttl::from_secs(u64::MAX), max: min },
+                102,
+                "ttl 18446744073709551615 s is above the maximum of 60 s",
+            ),
+            (Refusal::Cookie, 103, "cookie is not valid here: ask without one"),
+            (Refusal::PeerFull { max: 1_000 }, 200, "too many registrations of this peer: 1000 is the most"),
+            (Refusal::Full, 400, "the rendezvous point is full"),
+            (Refusal::Overloaded, 400, "the rendezvous point is overloaded: try again later"),
+            (Refusal::StoreFailed, 300, "the rendezvous point could not store the registration"),
+        ];
+        for (refusal, code, text) in cases {
+            assert_eq!(refusal.status(register).code(), code, "{refusal:?}");
+            assert!(refusal.text().starts_with(text), "{refusal:?} says {:?}", refusal.text());
+            assert!(refusal.text().len() <= STATUS_TEXT_BYTES_MAX);
+        }
+        assert_eq!(Refusal::Malformed.status(MessageType::Discover).code(), 100);
+    }
+
+    #[test]
+    fn unregister_and_what_is_no_request_have_no_answer() {
+        let mut frame = Vec::new();
+        for kind in [MessageType::Unregister, MessageType::RegisterResponse, MessageType::Other(100)] {
+            assert!(!Refusal::Malformed.encode_frame(kind, &mut frame));
+        }
+        assert!(frame.is_empty());
+        assert!(Refusal::Malformed.encode_frame(MessageType::Register, &mut frame));
+    }
+}

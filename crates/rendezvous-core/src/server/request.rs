@@ -1,0 +1,162 @@
+//! From a frame to something the point can act on: all that needs no state, and so no lock.
+
+use bytes::Bytes;
+use libp2p_identity::PeerId;
+use rendezvous_record::{Flavours, VerifiedRecord};
+use rendezvous_wire::{Limit, MessageType, Namespace, PositionCookie, Request, Ttl};
+
+use super::{config::ServerConfig, refusal::Refusal};
+
+/// A request that has passed every check that needs no state.
+#[derive(Debug)]
+pub enum Command<'a> {
+    /// REGISTER.
+    Register(Register<'a>),
+    /// UNREGISTER.
+    Unregister(Unregister<'a>),
+    /// DISCOVER.
+    Discover(Discover<'a>),
+}
+
+/// A checked REGISTER.
+#[derive(Debug)]
+pub struct Register<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) record: VerifiedRecord,
+    pub(super) ttl: Ttl,
+}
+
+/// A checked UNREGISTER.
+#[derive(Debug)]
+pub struct Unregister<'a> {
+    /// `None` for all that the peer has.
+    pub(super) namespace: Option<&'a str>,
+}
+
+/// A checked DISCOVER.
+#[derive(Clone, Debug)]
+pub struct Discover<'a> {
+    /// `None` for all namespaces.
+    pub(super) namespace: Option<&'a str>,
+    pub(super) limit: Limit,
+    /// Position that the cookie carries; zero without one.
+    pub(super) after: u64,
+    /// What the requester itself says it reads.
+    pub(super) reads: Option<Flavours>,
+}
+
+/// A request that is answered with a refusal, or, where it has no answer, not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Type of the request; `None` where it could not be told, and the stream is to be closed.
+    pub kind: Option<MessageType>,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// Reads and checks requests, verifying the records in them.
+///
+/// It is cheap to clone, holds no state of the registry, and is meant to run in the task of the connection that the
+/// request came from.
+#[derive(Clone, Debug)]
+pub struct RequestReader {
+    ttl_min: Ttl,
+    ttl_max: Ttl,
+    ttl_default: Ttl,
+    page_registrations_max: Limit,
+    record_limits: rendezvous_record::Limits,
+    accepts: Flavours,
+}
+
+impl RequestReader {
+    /// A reader with the bounds of these settings.
+    #[must_use]
+    pub fn new(config: &ServerConfig) -> Self {
+        let config = config.clone().bounded();
+        Self {
+            ttl_min: config.ttl_min,
+            ttl_max: config.ttl_max,
+            ttl_default: config.ttl_default,
+            page_registrations_max: config.page_registrations_max,
+            record_limits: config.record_limits,
+            accepts: config.accepts,
+        }
+    }
+
+    /// Reads the payload of one frame that `peer`, authenticated by the transport, has sent.
+    ///
+    /// Checks come in the order that most implementations have: namespace, TTL, record, whose record.
+    ///
+    /// # Errors
+    /// [`Rejected`] with the refusal to be answered.
+    pub fn read<'a>(&self, peer: &PeerId, payload: &'a Bytes) -> Result<Command<'a>, Rejected> {
+        let request =
+            Request::decode(payload).map_err(|error| Rejected { kind: error.kind(), refusal: Refusal::Malformed })?;
+        match request {
+            Request::Register(register) => self
+                .register(peer, payload, &register)
+                .map(Command::Register)
+                .map_err(|refusal| Rejected { kind: Some(MessageType::Register), refusal }),
+            Request::Unregister(unregister) => optional_namespace(unregister.namespace)
+                .map(|namespace| Command::Unregister(Unregister { namespace }))
+                .map_err(|refusal| Rejected { kind: Some(MessageType::Unregister), refusal }),
+            Request::Discover(discover) => self
+                .discover(&discover)
+                .map(Command::Discover)
+                .map_err(|refusal| Rejected { kind: Some(MessageType::Discover), refusal }),
+        }
+    }
+
+    fn register<'a>(
+        &self,
+        peer: &PeerId,
+        payload: &Bytes,
+        register: &rendezvous_wire::Register<'a>,
+    ) -> Result<Register<'a>, Refusal> {
+        let namespace = Namespace::parse(register.namespace.unwrap_or_default())?;
+        let ttl = Ttl::from_wire(register.ttl_secs).unwrap_or(self.ttl_default);
+        if ttl < self.ttl_min {
+            return Err(Refusal::TtlTooShort { ttl, min: self.ttl_min });
+        }
+        if ttl > self.ttl_max {
+            return Err(Refusal::TtlTooLong { ttl, max: self.ttl_max });
+        }
+        let envelope = match register.signed_peer_record {
+            None | Some([]) => return Err(Refusal::RecordMissing),
+            Some(envelope) => payload.slice_ref(envelope),
+        };
+        let record = VerifiedRecord::verify(envelope, &self.record_limits)?;
+        if record.peer_id() != *peer {
+            return Err(Refusal::ForeignRecord);
+        }
+        if !self.accepts.contains(record.flavour()) {
+            return Err(Refusal::FlavourNotAccepted(record.flavour()));
+        }
+        Ok(Register { namespace, record, ttl })
+    }
+
+    fn discover<'a>(&self, discover: &rendezvous_wire::Discover<'a>) -> Result<Discover<'a>, Refusal> {
+        let namespace = optional_namespace(discover.namespace)?;
+        let after = match discover.cookie {
+            None | Some([]) => 0,
+            Some(cookie) => {
+                let cookie = PositionCookie::decode(cookie).map_err(|_| Refusal::Cookie)?;
+                if cookie.namespace != namespace {
+                    return Err(Refusal::Cookie);
+                }
+                cookie.position
+            }
+        };
+        let limit = Limit::from_wire(discover.limit).min(self.page_registrations_max);
+        let reads = discover.reads.map(Flavours::from_bits_truncate).filter(|reads| !reads.is_empty());
+        Ok(Discover { namespace, limit, after, reads })
+    }
+}
+
+/// A namespace that may be left out. Empty says the same: writers of proto3 cannot tell the two apart.
+fn optional_namespace(namespace: Option<&[u8]>) -> Result<Option<&str>, Refusal> {
+    match namespace {
+        None | Some([]) => Ok(None),
+        Some(namespace) => Ok(Some(Namespace::parse(namespace)?)),
+    }
+}
