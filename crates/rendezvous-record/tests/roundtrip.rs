@@ -12,7 +12,7 @@ use rendezvous_record::{
 
 mod common;
 
-use common::{ecdsa, ed25519, secp256k1};
+use common::{ecdsa, ed25519, field, payload, seal, secp256k1};
 
 fn keys() -> impl Strategy<Value = Keypair> {
     prop_oneof![
@@ -130,6 +130,23 @@ fn signing_keeps_to_the_limits() {
         sign(&[long]),
         Err(SignError::Record(VerifyError::TooLarge { max: 300, .. }))
     ));
+}
+
+#[test]
+fn a_sequence_number_of_zero_is_left_out_and_may_be_written_out() {
+    let limits = Limits::default();
+    for flavour in Flavour::ALL {
+        let key = ed25519(1);
+        let peer = key.public().to_peer_id();
+        let signed =
+            VerifiedRecord::sign(&key, flavour, 0, &[], &limits).expect("within the limits");
+        let envelope = Envelope::parse(signed.envelope()).expect("well formed");
+        assert_eq!(envelope.payload, field(1, &peer.to_bytes()));
+
+        let written_out = seal(&key, flavour, &payload(peer, 0, &[]));
+        let read = VerifiedRecord::verify(written_out, &limits).expect("readable everywhere");
+        assert_eq!(read.seq(), 0);
+    }
 }
 
 #[test]
