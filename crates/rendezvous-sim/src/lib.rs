@@ -1,1 +1,3 @@
-//! Skeleton.
+//! A world in virtual time for `rendezvous-core`: fixtures, and a seeded network between a point and its clients.
+
+pub mod fixtures;

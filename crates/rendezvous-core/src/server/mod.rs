@@ -261,15 +261,12 @@ impl Server {
         let mut page = PageWriter::new(self.config.page_bytes_max);
         page.reserve(discover.limit.count().min(self.registry.len()) * REGISTRATION_BYTES_GUESS);
         let mut covered = after;
-        let mut ended = 0;
-        for served in self.registry.iter_after(self.now, discover.namespace, reads, after) {
-            if page.count() == discover.limit.count() || ended == ENDED_PER_PAGE_MAX {
+        let scanned_max = discover.limit.count() + ENDED_PER_PAGE_MAX;
+        for served in self.registry.iter_after(self.now, discover.namespace, reads, after).take(scanned_max) {
+            if page.count() == discover.limit.count() {
                 break;
             }
-            let Some(served) = served else {
-                ended += 1;
-                continue;
-            };
+            let Some(served) = served else { continue };
             let namespace = served.namespace.as_str().as_bytes();
             if !page.push(namespace, served.record, served.ttl_secs) {
                 break;

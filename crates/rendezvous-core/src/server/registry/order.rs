@@ -26,6 +26,7 @@ pub(super) struct Block {
 pub(super) enum Order {
     /// At most one block's worth: most namespaces.
     Few(Vec<u32>),
+    #[expect(clippy::box_collection, reason = "an order is 24 bytes, and each namespace has two")]
     Many(Box<VecDeque<Block>>),
 }
 
