@@ -9,8 +9,6 @@ use std::{
     process::{Command, ExitCode, ExitStatus},
 };
 
-use anyhow::bail;
-
 const USAGE: &str = "\
 usage: cargo xtask <chore>
 
@@ -29,7 +27,10 @@ fn main() -> anyhow::Result<ExitCode> {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
         }
-        _ => bail!("{USAGE}"),
+        _ => {
+            eprintln!("{USAGE}");
+            Ok(ExitCode::from(2))
+        }
     }
 }
 
