@@ -113,31 +113,47 @@ fn a_signature_of_another_length_does_not_disturb_its_neighbours() {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 7);
 }
 
-/// An envelope by the holder of the key with this secret scalar, whose signature has `commitment`
-/// as its first half, where an honest signature has the canonical encoding of `nonce` times the
-/// base point.
-fn signed_oddly(secret: Scalar, nonce: Scalar, commitment: [u8; 32]) -> Bytes {
-    let key_bytes = (ED25519_BASEPOINT_TABLE * &secret).compress().to_bytes();
-    let key = libp2p_identity::ed25519::PublicKey::try_from_bytes(&key_bytes)
-        .map(PublicKey::from)
-        .expect("a point on the curve");
-    let payload = payload(key.to_peer_id(), 1, &[TCP]);
-    let message = Flavour::Standard.signed_bytes(&payload);
-    let hash = Sha512::new()
-        .chain_update(commitment)
-        .chain_update(key_bytes)
-        .chain_update(message)
-        .finalize();
-    let challenge = Scalar::from_bytes_mod_order_wide(&hash.into());
-    let response = nonce + challenge * secret;
-    Envelope {
-        public_key: &key.encode_protobuf(),
-        payload_type: Flavour::Standard.payload_type(),
-        payload: &payload,
-        signature: &[commitment, response.to_bytes()].concat(),
+/// An envelope by the holder of a secret scalar, whose key and signature the tests make odd.
+struct Signer {
+    secret: Scalar,
+    /// What the public key has beside the secret times the base point.
+    key_torsion: EdwardsPoint,
+}
+
+impl Signer {
+    fn with_secret(secret: u64) -> Self {
+        Self {
+            secret: Scalar::from(secret),
+            key_torsion: EdwardsPoint::identity(),
+        }
     }
-    .encode()
-    .into()
+
+    /// Signs with `commitment` as the signature's first half, where an honest signature has the
+    /// canonical encoding of `nonce` times the base point.
+    fn sign(&self, nonce: Scalar, commitment: [u8; 32]) -> Bytes {
+        let key_point = ED25519_BASEPOINT_TABLE * &self.secret + self.key_torsion;
+        let key_bytes = key_point.compress().to_bytes();
+        let key = libp2p_identity::ed25519::PublicKey::try_from_bytes(&key_bytes)
+            .map(PublicKey::from)
+            .expect("a point on the curve");
+        let payload = payload(key.to_peer_id(), 1, &[TCP]);
+        let message = Flavour::Standard.signed_bytes(&payload);
+        let hash = Sha512::new()
+            .chain_update(commitment)
+            .chain_update(key_bytes)
+            .chain_update(message)
+            .finalize();
+        let challenge = Scalar::from_bytes_mod_order_wide(&hash.into());
+        let response = nonce + challenge * self.secret;
+        Envelope {
+            public_key: &key.encode_protobuf(),
+            payload_type: Flavour::Standard.payload_type(),
+            payload: &payload,
+            signature: &[commitment, response.to_bytes()].concat(),
+        }
+        .encode()
+        .into()
+    }
 }
 
 fn is_accepted_among(neighbours: &[Bytes], envelope: &Bytes) -> bool {
@@ -152,12 +168,12 @@ fn is_accepted_among(neighbours: &[Bytes], envelope: &Bytes) -> bool {
 fn a_commitment_off_by_a_point_of_small_order_may_pass_in_a_batch_and_never_singly() {
     let limits = Limits::default();
     let neighbours: Vec<_> = (0..8).map(honest).collect();
-    let secret = Scalar::from(1_234_567_u64);
+    let signer = Signer::with_secret(1_234_567);
 
-    // The helper signs properly when nothing is odd.
+    // The signer signs properly while nothing is odd.
     let nonce = Scalar::from(99_u64);
     let commitment = (ED25519_BASEPOINT_TABLE * &nonce).compress().to_bytes();
-    let proper = signed_oddly(secret, nonce, commitment);
+    let proper = signer.sign(nonce, commitment);
     assert!(VerifiedRecord::verify(proper, &limits).is_ok());
 
     // Orders 2, 4 and 8: one in as many batches accepts, depending on all the bytes in it.
@@ -166,7 +182,7 @@ fn a_commitment_off_by_a_point_of_small_order_may_pass_in_a_batch_and_never_sing
         for attempt in 0..64 {
             let nonce = Scalar::from(1_000_u64 + attempt);
             let point = ED25519_BASEPOINT_TABLE * &nonce + EIGHT_TORSION[torsion];
-            let odd = signed_oddly(secret, nonce, point.compress().to_bytes());
+            let odd = signer.sign(nonce, point.compress().to_bytes());
             assert_eq!(
                 VerifiedRecord::verify(odd.clone(), &limits),
                 Err(VerifyError::BadSignature)
@@ -189,10 +205,33 @@ fn a_commitment_in_another_encoding_passes_in_a_batch_and_never_singly() {
     commitment[31] = 0x7f;
     assert_ne!(commitment, EdwardsPoint::identity().compress().to_bytes());
 
-    let odd = signed_oddly(Scalar::from(7_u64), Scalar::ZERO, commitment);
+    let odd = Signer::with_secret(7).sign(Scalar::ZERO, commitment);
     assert_eq!(
         VerifiedRecord::verify(odd.clone(), &Limits::default()),
         Err(VerifyError::BadSignature)
     );
     assert!(is_accepted_among(&neighbours, &odd));
+}
+
+/// The equation multiplies challenge and coefficient modulo the order of the base point, which is
+/// wrong for a key with a part of small order: it may fail where single verification succeeds.
+#[test]
+fn what_passes_singly_passes_in_a_batch_under_any_key() {
+    let limits = Limits::default();
+    let neighbours: Vec<_> = (0..8).map(honest).collect();
+    let signer = Signer {
+        key_torsion: EIGHT_TORSION[1],
+        ..Signer::with_secret(42)
+    };
+    let mut passed_singly = 0;
+    for nonce in 1..=128_u64 {
+        let nonce = Scalar::from(nonce);
+        let commitment = (ED25519_BASEPOINT_TABLE * &nonce).compress().to_bytes();
+        let envelope = signer.sign(nonce, commitment);
+        if VerifiedRecord::verify(envelope.clone(), &limits).is_ok() {
+            passed_singly += 1;
+            assert!(is_accepted_among(&neighbours, &envelope));
+        }
+    }
+    assert!(passed_singly > 0);
 }

@@ -142,6 +142,29 @@ fn mutated_envelopes_and_keys() {
     }
 }
 
+/// The key is not covered by the signature, and RSA keys come with the most structure.
+#[test]
+fn mutated_keys_of_every_implementation() {
+    let mut numbers = Numbers(6);
+    for vector in vectors() {
+        let envelope = Envelope::parse(&vector.envelope).expect("valid");
+        for _ in 0..500 {
+            let mut public_key = envelope.public_key.to_vec();
+            for _ in 0..=numbers.below(3) {
+                mutate(&mut public_key, &mut numbers);
+            }
+            let changed = Envelope {
+                public_key: &public_key,
+                ..envelope
+            };
+            let bytes = changed.encode().into();
+            if accepted_alike(&bytes) {
+                assert_eq!(changed.signer(), Ok(vector.peer), "{}", vector.name);
+            }
+        }
+    }
+}
+
 #[test]
 fn vectors_of_every_implementation() {
     for vector in vectors() {
