@@ -1,0 +1,32 @@
+//! Where the state machines' time comes from.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use rendezvous_core::Time;
+
+/// Longest span that is handed to a timer: a sum of an instant and a larger one may overflow.
+pub(crate) const SPAN_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// The wall clock, read once, and what a monotonic clock has measured since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    wall: Time,
+    started: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let millis = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+        Self { wall: Time::from_unix_millis(millis), started: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.wall + self.started.elapsed()
+    }
+
+    /// Time from now until then, at most [`SPAN_MAX`].
+    pub(crate) fn until(&self, time: Time) -> Duration {
+        time.saturating_since(self.now()).min(SPAN_MAX)
+    }
+}
