@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
+use libp2p_identity::PeerId;
 use quick_protobuf::Writer;
 use quick_protobuf::sizeofs::sizeof_len;
 
-use crate::error::{Deviation, EnvelopeError, Malformed, Problem};
+use crate::error::{Deviation, EnvelopeError, KeyError, Malformed, Problem};
+use crate::flavour::Flavour;
+use crate::key::SignerKey;
 use crate::reader::{Located, Reader};
 
 const PUBLIC_KEY: u32 = 1;
@@ -21,7 +24,7 @@ const SIGNATURE: u32 = 5;
 pub struct Envelope<'a> {
     /// Field 1: the encoded `PublicKey` message of the signer.
     pub public_key: &'a [u8],
-    /// Field 2: what the payload is, see [`Flavour::of_payload_type`](crate::Flavour::of_payload_type).
+    /// Field 2: what the payload is, see [`flavour`](Self::flavour).
     pub payload_type: &'a [u8],
     /// Field 3: what is signed, see [`PeerRecordPayload::parse`](crate::PeerRecordPayload::parse).
     pub payload: &'a [u8],
@@ -38,6 +41,21 @@ impl<'a> Envelope<'a> {
     /// another wire type.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
         LocatedEnvelope::parse(bytes).map(|located| located.envelope)
+    }
+
+    /// The flavour of peer record that the payload claims to be, if any.
+    #[must_use]
+    pub fn flavour(&self) -> Option<Flavour> {
+        Flavour::of_payload_type(self.payload_type)
+    }
+
+    /// The peer whose key the envelope carries, whether or not that key has signed it.
+    ///
+    /// # Errors
+    ///
+    /// The field holds no key of a known type.
+    pub fn signer(&self) -> Result<PeerId, KeyError> {
+        SignerKey::parse(self.public_key).map(|(key, _)| key.peer_id())
     }
 
     /// Writes the four fields canonically.

@@ -39,6 +39,9 @@ impl Default for MemoryLimits {
 /// of envelopes could make collide, and none that would need a secret seed. Envelopes that fail
 /// are not remembered, since a sender can make any number of them. When the memory is full, what
 /// was longest not seen goes first.
+///
+/// What is remembered has been verified by [`verify_batch`] and shares its one difference from
+/// single verification: a verifier is for what a client reads, not for what a server admits.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     limits: Limits,

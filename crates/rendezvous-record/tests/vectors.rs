@@ -1,6 +1,6 @@
 //! Envelopes made by other implementations: rust-libp2p, py-libp2p and js-libp2p.
 
-use rendezvous_record::{Flavour, Limits, VerifiedRecord, verify_batch};
+use rendezvous_record::{Envelope, Flavour, Limits, VerifiedRecord, verify_batch};
 
 mod common;
 
@@ -20,6 +20,15 @@ fn envelopes_of_other_implementations_verify() {
         assert!(record.addresses().eq(vector.addresses), "{}", vector.name);
         assert_eq!(record.unreadable_addresses(), 0, "{}", vector.name);
         assert_eq!(record.envelope()[record.peer_id_range()], vector.peer.to_bytes(), "{}", vector.name);
+    }
+}
+
+#[test]
+fn an_unverified_envelope_tells_what_it_claims() {
+    for vector in vectors() {
+        let envelope = Envelope::parse(&vector.envelope).expect("well formed");
+        assert_eq!(envelope.flavour(), Some(vector.flavour), "{}", vector.name);
+        assert_eq!(envelope.signer(), Ok(vector.peer), "{}", vector.name);
     }
 }
 

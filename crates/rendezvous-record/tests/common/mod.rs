@@ -115,3 +115,24 @@ pub(crate) fn seal(key: &Keypair, flavour: Flavour, payload: &[u8]) -> Bytes {
     .encode()
     .into()
 }
+
+/// `/ip4/192.0.2.1/tcp/4001`.
+pub(crate) const TCP: &[u8] = &[4, 192, 0, 2, 1, 6, 0x0f, 0xa1];
+
+/// A generator whose numbers are the same in every run (SplitMix64).
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}
