@@ -7,9 +7,7 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 use ed25519_dalek::{Digest, Sha512};
 use libp2p_identity::PublicKey;
-use rendezvous_record::{
-    BATCH_ENVELOPES_MAX, Envelope, Flavour, Limits, VerifiedRecord, VerifyError, verify_batch,
-};
+use rendezvous_record::{BATCH_ENVELOPES_MAX, Envelope, Flavour, Limits, VerifiedRecord, VerifyError, verify_batch};
 
 mod common;
 
@@ -26,12 +24,7 @@ fn with_signature(envelope: &[u8], change: impl FnOnce(&mut [u8])) -> Bytes {
     let envelope = Envelope::parse(envelope).expect("valid");
     let mut signature = envelope.signature.to_vec();
     change(&mut signature);
-    Envelope {
-        signature: &signature,
-        ..envelope
-    }
-    .encode()
-    .into()
+    Envelope { signature: &signature, ..envelope }.encode().into()
 }
 
 #[test]
@@ -69,11 +62,7 @@ fn key_types_and_errors_of_every_kind_keep_their_places() {
             _ => ed25519(seed + 1),
         };
         // With the wrong peer for every fourth.
-        let peer = if seed % 4 == 3 {
-            ed25519(seed).public().to_peer_id()
-        } else {
-            other.public().to_peer_id()
-        };
+        let peer = if seed % 4 == 3 { ed25519(seed).public().to_peer_id() } else { other.public().to_peer_id() };
         page.push(seal(&other, Flavour::Standard, &payload(peer, 1, &[TCP])));
         page.push(honest(seed).slice(3..));
         page.push(with_signature(&honest(seed), |signature| {
@@ -84,10 +73,7 @@ fn key_types_and_errors_of_every_kind_keep_their_places() {
     page.push(Bytes::new());
     page.push(vec![0; 9000].into());
 
-    let singly: Vec<_> = page
-        .iter()
-        .map(|envelope| VerifiedRecord::verify(envelope.clone(), &limits))
-        .collect();
+    let singly: Vec<_> = page.iter().map(|envelope| VerifiedRecord::verify(envelope.clone(), &limits)).collect();
     assert!(singly.iter().any(Result::is_ok) && singly.iter().any(Result::is_err));
     assert_eq!(verify_batch(page, &limits), singly);
 }
@@ -102,12 +88,7 @@ fn a_signature_of_another_length_does_not_disturb_its_neighbours() {
     let limits = Limits::default();
     let mut page: Vec<_> = (0..8).map(honest).collect();
     let envelope = Envelope::parse(&page[3]).expect("valid");
-    page[3] = Envelope {
-        signature: &envelope.signature[..63],
-        ..envelope
-    }
-    .encode()
-    .into();
+    page[3] = Envelope { signature: &envelope.signature[..63], ..envelope }.encode().into();
     let results = verify_batch(page, &limits);
     assert_eq!(results[3], Err(VerifyError::BadSignature));
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 7);
@@ -122,10 +103,7 @@ struct Signer {
 
 impl Signer {
     fn with_secret(secret: u64) -> Self {
-        Self {
-            secret: Scalar::from(secret),
-            key_torsion: EdwardsPoint::identity(),
-        }
+        Self { secret: Scalar::from(secret), key_torsion: EdwardsPoint::identity() }
     }
 
     /// Signs with `commitment` as the signature's first half, where an honest signature has the
@@ -138,11 +116,7 @@ impl Signer {
             .expect("a point on the curve");
         let payload = payload(key.to_peer_id(), 1, &[TCP]);
         let message = Flavour::Standard.signed_bytes(&payload);
-        let hash = Sha512::new()
-            .chain_update(commitment)
-            .chain_update(key_bytes)
-            .chain_update(message)
-            .finalize();
+        let hash = Sha512::new().chain_update(commitment).chain_update(key_bytes).chain_update(message).finalize();
         let challenge = Scalar::from_bytes_mod_order_wide(&hash.into());
         let response = nonce + challenge * self.secret;
         Envelope {
@@ -158,10 +132,7 @@ impl Signer {
 
 fn is_accepted_among(neighbours: &[Bytes], envelope: &Bytes) -> bool {
     let page = neighbours.iter().chain([envelope]).cloned();
-    verify_batch(page, &Limits::default())
-        .pop()
-        .expect("a result for every envelope")
-        .is_ok()
+    verify_batch(page, &Limits::default()).pop().expect("a result for every envelope").is_ok()
 }
 
 #[test]
@@ -183,10 +154,7 @@ fn a_commitment_off_by_a_point_of_small_order_may_pass_in_a_batch_and_never_sing
             let nonce = Scalar::from(1_000_u64 + attempt);
             let point = ED25519_BASEPOINT_TABLE * &nonce + EIGHT_TORSION[torsion];
             let odd = signer.sign(nonce, point.compress().to_bytes());
-            assert_eq!(
-                VerifiedRecord::verify(odd.clone(), &limits),
-                Err(VerifyError::BadSignature)
-            );
+            assert_eq!(VerifiedRecord::verify(odd.clone(), &limits), Err(VerifyError::BadSignature));
             // Alone in a page there is no equation, and so no difference.
             assert!(!is_accepted_among(&[], &odd));
             accepted += u32::from(is_accepted_among(&neighbours, &odd));
@@ -206,10 +174,7 @@ fn a_commitment_in_another_encoding_passes_in_a_batch_and_never_singly() {
     assert_ne!(commitment, EdwardsPoint::identity().compress().to_bytes());
 
     let odd = Signer::with_secret(7).sign(Scalar::ZERO, commitment);
-    assert_eq!(
-        VerifiedRecord::verify(odd.clone(), &Limits::default()),
-        Err(VerifyError::BadSignature)
-    );
+    assert_eq!(VerifiedRecord::verify(odd.clone(), &Limits::default()), Err(VerifyError::BadSignature));
     assert!(is_accepted_among(&neighbours, &odd));
 }
 
@@ -219,10 +184,7 @@ fn a_commitment_in_another_encoding_passes_in_a_batch_and_never_singly() {
 fn what_passes_singly_passes_in_a_batch_under_any_key() {
     let limits = Limits::default();
     let neighbours: Vec<_> = (0..8).map(honest).collect();
-    let signer = Signer {
-        key_torsion: EIGHT_TORSION[1],
-        ..Signer::with_secret(42)
-    };
+    let signer = Signer { key_torsion: EIGHT_TORSION[1], ..Signer::with_secret(42) };
     let mut passed_singly = 0;
     for nonce in 1..=128_u64 {
         let nonce = Scalar::from(nonce);

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use libp2p_identity::Keypair;
 use rendezvous_record::{
-    Deviation, DeviationKind, Envelope, EnvelopeError, Flavour, KeyError, Limits, Malformed, Part,
-    PayloadError, PeerRecordPayload, Problem, VerifiedRecord, VerifyError,
+    Deviation, DeviationKind, Envelope, EnvelopeError, Flavour, KeyError, Limits, Malformed, Part, PayloadError,
+    PeerRecordPayload, Problem, VerifiedRecord, VerifyError,
 };
 
 mod common;
@@ -58,9 +58,7 @@ fn no_proper_prefix_of_a_payload_says_more_than_the_payload() {
 fn a_changed_byte_never_changes_what_a_record_says() {
     for vector in vectors() {
         for place in 0..vector.envelope.len() {
-            let flips = (0..8)
-                .map(|bit| 1 << bit)
-                .chain([0xff, vector.envelope[place]]);
+            let flips = (0..8).map(|bit| 1 << bit).chain([0xff, vector.envelope[place]]);
             for flip in flips.filter(|flip| *flip != 0) {
                 let mut bytes = vector.envelope.to_vec();
                 bytes[place] ^= flip;
@@ -93,17 +91,10 @@ fn hostile_lengths_end_the_reading() {
     for flavour in Flavour::ALL {
         let whole = valid(flavour);
         let behind = [&whole, &hostile[..]].concat();
-        let truncated = |offset| {
-            Err(VerifyError::Envelope(EnvelopeError(Malformed {
-                offset,
-                problem: Problem::Truncated,
-            })))
-        };
+        let truncated =
+            |offset| Err(VerifyError::Envelope(EnvelopeError(Malformed { offset, problem: Problem::Truncated })));
         assert_eq!(verify(behind), truncated(whole.len() + hostile.len()));
-        assert_eq!(
-            verify([&hostile[..], &whole].concat()),
-            truncated(hostile.len())
-        );
+        assert_eq!(verify([&hostile[..], &whole].concat()), truncated(hostile.len()));
     }
 }
 
@@ -122,16 +113,8 @@ fn unknown_fields_pass_in_the_standard_flavour_alone() {
         let cases = [
             ([&whole, &unknown[..]].concat(), Part::Envelope, whole.len()),
             (padded_key, Part::PublicKey, 36),
-            (
-                seal(&key(), flavour, &padded_payload).into(),
-                Part::Payload,
-                payload_end,
-            ),
-            (
-                seal(&key(), flavour, &padded_address).into(),
-                Part::Address(0),
-                field(1, TCP).len(),
-            ),
+            (seal(&key(), flavour, &padded_payload).into(), Part::Payload, payload_end),
+            (seal(&key(), flavour, &padded_address).into(), Part::Address(0), field(1, TCP).len()),
         ];
         for (bytes, part, offset) in cases {
             match flavour {
@@ -143,10 +126,7 @@ fn unknown_fields_pass_in_the_standard_flavour_alone() {
                 Flavour::Legacy => {
                     let kind = DeviationKind::UnknownField;
                     let deviation = Deviation { offset, kind };
-                    assert_eq!(
-                        verify(bytes),
-                        Err(VerifyError::NotCanonical { part, deviation })
-                    );
+                    assert_eq!(verify(bytes), Err(VerifyError::NotCanonical { part, deviation }));
                 }
             }
         }
@@ -159,11 +139,7 @@ fn with_key(flavour: Flavour, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let envelope = Envelope::parse(&whole).expect("valid");
     let mut public_key = envelope.public_key.to_vec();
     change(&mut public_key);
-    Envelope {
-        public_key: &public_key,
-        ..envelope
-    }
-    .encode()
+    Envelope { public_key: &public_key, ..envelope }.encode()
 }
 
 #[test]
@@ -171,10 +147,7 @@ fn order_and_overlong_numbers_pass_in_the_standard_flavour_alone() {
     let peer_id = key().public().to_peer_id().to_bytes();
     let out_of_order = [number_field(2, 9), field(1, &peer_id)].concat();
     let overlong_seq = [field(1, &peer_id), vec![0x10, 0x89, 0x00]].concat();
-    for (payload, kind) in [
-        (out_of_order, DeviationKind::OutOfOrder),
-        (overlong_seq, DeviationKind::LongVarint),
-    ] {
+    for (payload, kind) in [(out_of_order, DeviationKind::OutOfOrder), (overlong_seq, DeviationKind::LongVarint)] {
         let record = verify(seal(&key(), Flavour::Standard, &payload)).expect("readable protobuf");
         assert_eq!(record.seq(), 9);
         let refused = verify(seal(&key(), Flavour::Legacy, &payload));
@@ -196,30 +169,17 @@ fn a_repeated_field_is_refused_in_both_flavours() {
     for flavour in Flavour::ALL {
         let whole = valid(flavour);
         let envelope = Envelope::parse(&whole).expect("valid");
-        for (number, value) in [
-            (1, envelope.public_key),
-            (2, envelope.payload_type),
-            (3, envelope.payload),
-            (5, envelope.signature),
-        ] {
+        for (number, value) in
+            [(1, envelope.public_key), (2, envelope.payload_type), (3, envelope.payload), (5, envelope.signature)]
+        {
             let repeated = [&whole, &field(number, value)[..]].concat();
-            let malformed = Malformed {
-                offset: whole.len(),
-                problem: Problem::Repeated,
-            };
-            assert_eq!(
-                verify(repeated),
-                Err(VerifyError::Envelope(EnvelopeError(malformed)))
-            );
+            let malformed = Malformed { offset: whole.len(), problem: Problem::Repeated };
+            assert_eq!(verify(repeated), Err(VerifyError::Envelope(EnvelopeError(malformed))));
         }
 
         let once = own_payload(&[TCP]);
         let peer_id = key().public().to_peer_id().to_bytes();
-        let repetitions = [
-            field(1, &peer_id),
-            number_field(2, 9),
-            field(3, &[field(1, TCP), field(1, TCP)].concat()),
-        ];
+        let repetitions = [field(1, &peer_id), number_field(2, 9), field(3, &[field(1, TCP), field(1, TCP)].concat())];
         for repetition in repetitions {
             let twice = [&once[..], &repetition].concat();
             let refused = verify(seal(&key(), flavour, &twice));
@@ -252,24 +212,12 @@ fn a_missing_field_is_named() {
             .filter(|(number, ..)| *number != absent)
             .flat_map(|(number, value, _)| field(*number, value))
             .collect();
-        let malformed = Malformed {
-            offset: bytes.len(),
-            problem: Problem::Missing(name),
-        };
-        assert_eq!(
-            verify(bytes),
-            Err(VerifyError::Envelope(EnvelopeError(malformed)))
-        );
+        let malformed = Malformed { offset: bytes.len(), problem: Problem::Missing(name) };
+        assert_eq!(verify(bytes), Err(VerifyError::Envelope(EnvelopeError(malformed))));
     }
     let nobody = seal(&key(), Flavour::Standard, &number_field(2, 9));
-    let malformed = Malformed {
-        offset: 2,
-        problem: Problem::Missing("peer_id"),
-    };
-    assert_eq!(
-        verify(nobody),
-        Err(VerifyError::Payload(PayloadError(malformed)))
-    );
+    let malformed = Malformed { offset: 2, problem: Problem::Missing("peer_id") };
+    assert_eq!(verify(nobody), Err(VerifyError::Payload(PayloadError(malformed))));
 }
 
 #[test]
@@ -279,10 +227,7 @@ fn an_empty_address_is_refused() {
         let mut absent = own_payload(&[TCP]);
         absent.extend(field(3, &[]));
         for payload in [explicit, absent] {
-            assert_eq!(
-                verify(seal(&key(), flavour, &payload)),
-                Err(VerifyError::EmptyAddress { index: 1 })
-            );
+            assert_eq!(verify(seal(&key(), flavour, &payload)), Err(VerifyError::EmptyAddress { index: 1 }));
         }
     }
 }
@@ -297,41 +242,23 @@ fn an_unreadable_address_is_skipped_or_fatal_by_flavour() {
     assert_eq!(record.addresses().count(), 2);
     assert_eq!(record.unreadable_addresses(), 2);
 
-    assert_eq!(
-        verify(seal(&key(), Flavour::Legacy, &payload)),
-        Err(VerifyError::UnreadableAddress { index: 1 })
-    );
+    assert_eq!(verify(seal(&key(), Flavour::Legacy, &payload)), Err(VerifyError::UnreadableAddress { index: 1 }));
 }
 
 #[test]
 fn the_limits_are_inclusive() {
     let payload = own_payload(&[TCP; 3]);
     let envelope = seal(&key(), Flavour::Standard, &payload);
-    let limits = Limits {
-        envelope_bytes_max: envelope.len(),
-        addresses_max: 3,
-    };
+    let limits = Limits { envelope_bytes_max: envelope.len(), addresses_max: 3 };
     assert!(VerifiedRecord::verify(envelope.clone(), &limits).is_ok());
 
-    let smaller = Limits {
-        envelope_bytes_max: envelope.len() - 1,
-        ..limits.clone()
-    };
+    let smaller = Limits { envelope_bytes_max: envelope.len() - 1, ..limits.clone() };
     assert_eq!(
         VerifiedRecord::verify(envelope.clone(), &smaller),
-        Err(VerifyError::TooLarge {
-            bytes: envelope.len(),
-            max: envelope.len() - 1,
-        })
+        Err(VerifyError::TooLarge { bytes: envelope.len(), max: envelope.len() - 1 })
     );
-    let fewer = Limits {
-        addresses_max: 2,
-        ..limits
-    };
-    assert_eq!(
-        VerifiedRecord::verify(envelope, &fewer),
-        Err(VerifyError::TooManyAddresses { count: 3, max: 2 })
-    );
+    let fewer = Limits { addresses_max: 2, ..limits };
+    assert_eq!(VerifiedRecord::verify(envelope, &fewer), Err(VerifyError::TooManyAddresses { count: 3, max: 2 }));
 }
 
 #[test]
@@ -350,17 +277,9 @@ fn a_payload_of_another_kind_is_told_from_a_broken_one() {
     let envelope = Envelope::parse(&whole).expect("valid");
     let long = [0x5a; 500];
     for payload_type in [&b"\x81\x06"[..], b"", b"/libp2p/relay-rsvp", &long] {
-        let foreign = Envelope {
-            payload_type,
-            ..envelope
-        };
+        let foreign = Envelope { payload_type, ..envelope };
         let shown = &payload_type[..payload_type.len().min(64)];
-        assert_eq!(
-            verify(foreign.encode()),
-            Err(VerifyError::UnknownPayloadType {
-                payload_type: shown.to_vec()
-            })
-        );
+        assert_eq!(verify(foreign.encode()), Err(VerifyError::UnknownPayloadType { payload_type: shown.to_vec() }));
     }
 }
 
@@ -368,10 +287,8 @@ fn a_payload_of_another_kind_is_told_from_a_broken_one() {
 fn a_signature_of_one_flavour_is_worth_nothing_in_the_other() {
     for flavour in Flavour::ALL {
         let whole = valid(flavour);
-        let relabelled = Envelope {
-            payload_type: flavour.other().payload_type(),
-            ..Envelope::parse(&whole).expect("valid")
-        };
+        let relabelled =
+            Envelope { payload_type: flavour.other().payload_type(), ..Envelope::parse(&whole).expect("valid") };
         assert_eq!(verify(relabelled.encode()), Err(VerifyError::BadSignature));
     }
 }
@@ -381,10 +298,7 @@ fn a_signature_of_another_key_is_refused() {
     for flavour in Flavour::ALL {
         let whole = valid(flavour);
         let other_key = ed25519(8).public().encode_protobuf();
-        let swapped = Envelope {
-            public_key: &other_key,
-            ..Envelope::parse(&whole).expect("valid")
-        };
+        let swapped = Envelope { public_key: &other_key, ..Envelope::parse(&whole).expect("valid") };
         assert_eq!(verify(swapped.encode()), Err(VerifyError::BadSignature));
     }
 }
@@ -402,10 +316,7 @@ fn a_record_about_another_peer_is_refused() {
         );
         for nobody in [&b""[..], b"\x12\x20short", b"not a multihash"] {
             let payload = field(1, nobody);
-            assert_eq!(
-                verify(seal(&key(), flavour, &payload)),
-                Err(VerifyError::InvalidPeerId)
-            );
+            assert_eq!(verify(seal(&key(), flavour, &payload)), Err(VerifyError::InvalidPeerId));
         }
     }
 }
@@ -413,43 +324,25 @@ fn a_record_about_another_peer_is_refused() {
 #[test]
 fn keys_that_are_none_are_refused() {
     let unknown_type = with_key(Flavour::Standard, |key| key[1] = 4);
-    assert_eq!(
-        verify(unknown_type),
-        Err(VerifyError::PublicKey(KeyError::UnknownType(4)))
-    );
+    assert_eq!(verify(unknown_type), Err(VerifyError::PublicKey(KeyError::UnknownType(4))));
     for (key_type, name) in [(0, "rsa"), (2, "secp256k1"), (3, "ecdsa")] {
         let confused = with_key(Flavour::Standard, |key| key[1] = key_type);
-        assert_eq!(
-            verify(confused),
-            Err(VerifyError::PublicKey(KeyError::Invalid(name)))
-        );
+        assert_eq!(verify(confused), Err(VerifyError::PublicKey(KeyError::Invalid(name))));
     }
     let short = with_key(Flavour::Standard, |key| {
         *key = [number_field(1, 1), field(2, &[1; 31])].concat();
     });
-    assert_eq!(
-        verify(short),
-        Err(VerifyError::PublicKey(KeyError::Invalid("ed25519")))
-    );
+    assert_eq!(verify(short), Err(VerifyError::PublicKey(KeyError::Invalid("ed25519"))));
     let empty = with_key(Flavour::Standard, Vec::clear);
-    let malformed = Malformed {
-        offset: 0,
-        problem: Problem::Missing("data"),
-    };
-    assert_eq!(
-        verify(empty),
-        Err(VerifyError::PublicKey(KeyError::Malformed(malformed)))
-    );
+    let malformed = Malformed { offset: 0, problem: Problem::Missing("data") };
+    assert_eq!(verify(empty), Err(VerifyError::PublicKey(KeyError::Malformed(malformed))));
 }
 
 /// Whatever is wrong with a payload, a bad signature is what is reported: nothing unsigned is read.
 #[test]
 fn the_signature_comes_before_the_payload() {
     let whole = valid(Flavour::Standard);
-    let unsigned = Envelope {
-        payload: b"\xff\xff\xff",
-        ..Envelope::parse(&whole).expect("valid")
-    };
+    let unsigned = Envelope { payload: b"\xff\xff\xff", ..Envelope::parse(&whole).expect("valid") };
     assert_eq!(verify(unsigned.encode()), Err(VerifyError::BadSignature));
 }
 
@@ -476,10 +369,7 @@ fn errors_read_as_sentences_without_a_capital_or_a_full_stop() {
         messages,
         [
             "malformed envelope: value longer than its message at byte 2".to_owned(),
-            format!(
-                "legacy envelope is not canonical: unknown field at byte {}",
-                whole.len()
-            ),
+            format!("legacy envelope is not canonical: unknown field at byte {}", whole.len()),
             "peer record names no valid peer id".to_owned(),
         ]
     );

@@ -11,14 +11,11 @@ use rendezvous_record::{Envelope, Flavour, Limits, VerifiedRecord};
 
 mod common;
 
-use common::{
-    Numbers, TCP, ecdsa, ed25519, field, number_field, payload, seal, secp256k1, vectors,
-};
+use common::{Numbers, TCP, ecdsa, ed25519, field, number_field, payload, seal, secp256k1, vectors};
 
 /// What libp2p-core makes of an envelope.
 fn core_reads(flavour: Flavour, envelope: &[u8]) -> Result<PeerRecord, String> {
-    let envelope = SignedEnvelope::from_protobuf_encoding(envelope)
-        .map_err(|error| format!("envelope: {error:?}"))?;
+    let envelope = SignedEnvelope::from_protobuf_encoding(envelope).map_err(|error| format!("envelope: {error:?}"))?;
     match flavour {
         Flavour::Legacy => PeerRecord::from_signed_envelope(envelope),
         Flavour::Standard => PeerRecord::from_signed_envelope_interop(envelope),
@@ -128,11 +125,7 @@ fn mutated_envelopes_and_keys() {
             if numbers.below(2) == 0 {
                 mutate(&mut public_key, &mut numbers);
             }
-            let mut bytes = Envelope {
-                public_key: &public_key,
-                ..envelope
-            }
-            .encode();
+            let mut bytes = Envelope { public_key: &public_key, ..envelope }.encode();
             if numbers.below(4) == 0 {
                 mutate(&mut bytes, &mut numbers);
             }
@@ -153,10 +146,7 @@ fn mutated_keys_of_every_implementation() {
             for _ in 0..=numbers.below(3) {
                 mutate(&mut public_key, &mut numbers);
             }
-            let changed = Envelope {
-                public_key: &public_key,
-                ..envelope
-            };
+            let changed = Envelope { public_key: &public_key, ..envelope };
             let bytes = changed.encode().into();
             if accepted_alike(&bytes) {
                 assert_eq!(changed.signer(), Ok(vector.peer), "{}", vector.name);
@@ -178,9 +168,8 @@ fn what_this_crate_signs() {
     for key in [ed25519(1), secp256k1(1), ecdsa(1)] {
         for flavour in Flavour::ALL {
             for seq in [0, 1, u64::MAX] {
-                let record =
-                    VerifiedRecord::sign(&key, flavour, seq, &addresses, &Limits::default())
-                        .expect("within the limits");
+                let record = VerifiedRecord::sign(&key, flavour, seq, &addresses, &Limits::default())
+                    .expect("within the limits");
                 assert!(accepted_alike(record.envelope()));
             }
         }

@@ -6,20 +6,15 @@ use multiaddr::{Multiaddr, Protocol};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rendezvous_record::{
-    Envelope, Flavour, Limits, PeerRecordPayload, SignError, VerifiedRecord, VerifyError,
-    verify_batch,
+    Envelope, Flavour, Limits, PeerRecordPayload, SignError, VerifiedRecord, VerifyError, verify_batch,
 };
 
 mod common;
 
-use common::{ecdsa, ed25519, secp256k1};
+use common::{ecdsa, ed25519, field, payload, seal, secp256k1};
 
 fn keys() -> impl Strategy<Value = Keypair> {
-    prop_oneof![
-        any::<u8>().prop_map(ed25519),
-        (1..=u8::MAX - 1).prop_map(secp256k1),
-        (1..=u8::MAX - 1).prop_map(ecdsa),
-    ]
+    prop_oneof![any::<u8>().prop_map(ed25519), (1..=u8::MAX - 1).prop_map(secp256k1), (1..=u8::MAX - 1).prop_map(ecdsa),]
 }
 
 fn flavours() -> impl Strategy<Value = Flavour> {
@@ -104,32 +99,37 @@ proptest! {
 #[test]
 fn signing_keeps_to_the_limits() {
     let key = ed25519(1);
-    let limits = Limits {
-        envelope_bytes_max: 300,
-        addresses_max: 2,
-    };
+    let limits = Limits { envelope_bytes_max: 300, addresses_max: 2 };
     let address: Multiaddr = "/ip4/192.0.2.1/tcp/4001".parse().expect("a multiaddr");
-    let sign = |addresses: &[Multiaddr]| {
-        VerifiedRecord::sign(&key, Flavour::Standard, 1, addresses, &limits)
-    };
+    let sign = |addresses: &[Multiaddr]| VerifiedRecord::sign(&key, Flavour::Standard, 1, addresses, &limits);
 
     assert!(sign(&[address.clone(), address.clone()]).is_ok());
     assert!(matches!(
         sign(&[address.clone(), address.clone(), address.clone()]),
-        Err(SignError::Record(VerifyError::TooManyAddresses {
-            count: 3,
-            max: 2
-        }))
+        Err(SignError::Record(VerifyError::TooManyAddresses { count: 3, max: 2 }))
     ));
     assert!(matches!(
         sign(&[address, Multiaddr::empty()]),
         Err(SignError::Record(VerifyError::EmptyAddress { index: 1 }))
     ));
     let long = Multiaddr::empty().with(Protocol::Dns("a".repeat(300).into()));
-    assert!(matches!(
-        sign(&[long]),
-        Err(SignError::Record(VerifyError::TooLarge { max: 300, .. }))
-    ));
+    assert!(matches!(sign(&[long]), Err(SignError::Record(VerifyError::TooLarge { max: 300, .. }))));
+}
+
+#[test]
+fn a_sequence_number_of_zero_is_left_out_and_may_be_written_out() {
+    let limits = Limits::default();
+    for flavour in Flavour::ALL {
+        let key = ed25519(1);
+        let peer = key.public().to_peer_id();
+        let signed = VerifiedRecord::sign(&key, flavour, 0, &[], &limits).expect("within the limits");
+        let envelope = Envelope::parse(signed.envelope()).expect("well formed");
+        assert_eq!(envelope.payload, field(1, &peer.to_bytes()));
+
+        let written_out = seal(&key, flavour, &payload(peer, 0, &[]));
+        let read = VerifiedRecord::verify(written_out, &limits).expect("readable everywhere");
+        assert_eq!(read.seq(), 0);
+    }
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! Verification with a memory.
 
 use bytes::Bytes;
-use rendezvous_record::{
-    Envelope, Flavour, Limits, MemoryLimits, VerifiedRecord, Verifier, VerifyError,
-};
+use rendezvous_record::{Envelope, Flavour, Limits, MemoryLimits, VerifiedRecord, Verifier, VerifyError};
 
 mod common;
 
@@ -18,19 +16,11 @@ fn envelope(seed: u8) -> Bytes {
 fn broken(seed: u8) -> Bytes {
     let whole = envelope(seed);
     let envelope = Envelope::parse(&whole).expect("valid");
-    Envelope {
-        signature: &[0; 64],
-        ..envelope
-    }
-    .encode()
-    .into()
+    Envelope { signature: &[0; 64], ..envelope }.encode().into()
 }
 
 fn verifier(entries_max: usize, bytes_max: usize) -> Verifier {
-    let memory = MemoryLimits {
-        entries_max,
-        bytes_max,
-    };
+    let memory = MemoryLimits { entries_max, bytes_max };
     Verifier::new(Limits::default(), memory)
 }
 
@@ -63,20 +53,14 @@ fn results_are_those_of_fresh_verification_and_the_memory_stays_bounded() {
                     _ => envelopes[numbers.below(envelopes.len())].clone(),
                 })
                 .collect();
-            let fresh: Vec<_> = page
-                .iter()
-                .map(|envelope| VerifiedRecord::verify(envelope.clone(), &Limits::default()))
-                .collect();
+            let fresh: Vec<_> =
+                page.iter().map(|envelope| VerifiedRecord::verify(envelope.clone(), &Limits::default())).collect();
             assert_eq!(verifier.verify_page(page), fresh);
             assert!(verifier.len() <= entries_max);
             assert!(verifier.envelope_bytes() <= bytes_max);
             assert_eq!(verifier.is_empty(), verifier.envelope_bytes() == 0);
         }
-        assert_eq!(
-            verifier.is_empty(),
-            entries_max == 0 || bytes_max < length,
-            "{entries_max} {bytes_max}"
-        );
+        assert_eq!(verifier.is_empty(), entries_max == 0 || bytes_max < length, "{entries_max} {bytes_max}");
     }
 }
 
@@ -88,14 +72,7 @@ fn an_envelope_seen_before_is_recognised() {
     assert_eq!(place(&again[0]), place(&first[1]));
     assert_eq!(place(&again[2]), place(&first[0]));
     assert_eq!(verifier.len(), 3);
-    assert_eq!(
-        verifier.envelope_bytes(),
-        again
-            .iter()
-            .flatten()
-            .map(|record| record.envelope().len())
-            .sum::<usize>()
-    );
+    assert_eq!(verifier.envelope_bytes(), again.iter().flatten().map(|record| record.envelope().len()).sum::<usize>());
 }
 
 #[test]
@@ -134,8 +111,7 @@ fn records_do_not_keep_the_frame_they_came_in() {
 fn a_detached_record_is_the_same_record() {
     let first = envelope(1);
     let frame = Bytes::from([&first[..], &[0; 1000]].concat());
-    let record =
-        VerifiedRecord::verify(frame.slice(..first.len()), &Limits::default()).expect("valid");
+    let record = VerifiedRecord::verify(frame.slice(..first.len()), &Limits::default()).expect("valid");
     assert!(!frame.is_unique());
     let detached = record.clone().detach();
     assert_eq!(detached, record);

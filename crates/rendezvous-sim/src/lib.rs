@@ -1,1 +1,7 @@
-//! Skeleton.
+//! A world in virtual time for `rendezvous-core`: fixtures, and a seeded network between a point and its clients.
+
+pub mod desk;
+pub mod fixtures;
+mod world;
+
+pub use world::{Network, World};

@@ -4,14 +4,18 @@ use std::io;
 
 use asynchronous_codec::{Decoder, Encoder};
 use bytes::{Bytes, BytesMut};
+use quick_protobuf::{BytesWriter, Writer, sizeofs::sizeof_varint};
 
-use crate::frame::{self, FrameError};
+use crate::{
+    frame::{self, FrameError},
+    reader::VARINT_BYTES_MAX,
+};
 
 /// Splits a stream into frames and writes payloads as frames.
 ///
 /// Decoded items are the payloads, to be read by [`Request::decode`](crate::Request::decode) or
 /// [`Response::decode`](crate::Response::decode); they share the read buffer and are not copied. Buffered are at most
-/// the bytes of one frame and one read of the stream.
+/// the bytes of one frame and one read of the stream, and memory is taken as bytes arrive, not as they are announced.
 #[derive(Clone, Debug)]
 pub struct FrameCodec {
     payload_bytes_max: usize,
@@ -30,13 +34,11 @@ impl Decoder for FrameCodec {
     type Error = CodecError;
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, CodecError> {
-        let Some((len, prefix_len)) = frame::payload_len(src, self.payload_bytes_max)? else {
+        let Some((prefix_len, frame_len)) = frame::measure(src, self.payload_bytes_max)? else {
             return Ok(None);
         };
-        let frame_len = prefix_len + len;
         if src.len() < frame_len {
-            // The length has been checked; what is reserved here is at most `payload_bytes_max` and a prefix.
-            src.reserve(frame_len - src.len());
+            // Nothing is reserved for what was only announced: memory follows the bytes that came.
             return Ok(None);
         }
         let mut frame = src.split_to(frame_len);
@@ -49,9 +51,14 @@ impl Encoder for FrameCodec {
     type Error = CodecError;
 
     fn encode(&mut self, payload: &[u8], dst: &mut BytesMut) -> Result<(), CodecError> {
-        let mut frame = Vec::new();
-        frame::append(payload, &mut frame);
-        dst.extend_from_slice(&frame);
+        let mut prefix = [0; VARINT_BYTES_MAX];
+        let prefix_len = sizeof_varint(payload.len() as u64);
+        Writer::new(BytesWriter::new(&mut prefix))
+            .write_varint(payload.len() as u64)
+            .expect("the prefix has room for the longest varint");
+        dst.reserve(prefix_len + payload.len());
+        dst.extend_from_slice(&prefix[..prefix_len]);
+        dst.extend_from_slice(payload);
         Ok(())
     }
 }

@@ -33,10 +33,9 @@ pub const REGISTER_BYTES_MAX: usize = 4_096;
 /// # Errors
 /// [`FrameError`] as soon as the length prefix is seen to be no varint, or above `payload_bytes_max`.
 pub fn split(bytes: &[u8], payload_bytes_max: usize) -> Result<Option<(&[u8], usize)>, FrameError> {
-    let Some((len, prefix_len)) = payload_len(bytes, payload_bytes_max)? else {
+    let Some((prefix_len, frame_len)) = measure(bytes, payload_bytes_max)? else {
         return Ok(None);
     };
-    let frame_len = prefix_len + len;
     Ok(bytes.get(prefix_len..frame_len).map(|payload| (payload, frame_len)))
 }
 
@@ -46,15 +45,16 @@ pub fn append(payload: &[u8], bytes: &mut Vec<u8>) {
     Writer::new(bytes).write_bytes(payload).expect("a Vec takes every write");
 }
 
-/// Length of the payload and of the prefix before it, as far as they can be told.
-pub(crate) fn payload_len(bytes: &[u8], payload_bytes_max: usize) -> Result<Option<(usize, usize)>, FrameError> {
+/// Lengths of the prefix and of the whole frame, as far as they can be told.
+pub(crate) fn measure(bytes: &[u8], payload_bytes_max: usize) -> Result<Option<(usize, usize)>, FrameError> {
     let Some((len, prefix_len)) = parse_varint(bytes).map_err(|_| FrameError::Prefix)? else {
         return Ok(None);
     };
-    match usize::try_from(len) {
-        Ok(len) if len <= payload_bytes_max => Ok(Some((len, prefix_len))),
-        _ => Err(FrameError::TooLong { len_bytes: len, max_bytes: payload_bytes_max }),
-    }
+    let too_long = FrameError::TooLong { len_bytes: len, max_bytes: payload_bytes_max };
+    let len = usize::try_from(len).ok().filter(|&len| len <= payload_bytes_max).ok_or(too_long)?;
+    // A caller without a bound of its own still cannot be made to overflow.
+    let frame_len = prefix_len.checked_add(len).ok_or(too_long)?;
+    Ok(Some((prefix_len, frame_len)))
 }
 
 /// Why bytes are no frame. The stream cannot be read on after either.

@@ -102,7 +102,7 @@ impl<'a> Message<'a> {
         let mut current = None;
         match message.read(payload, &mut current) {
             Ok(()) => Ok(message),
-            Err(reason) => Err(DecodeError { kind: message.kind.or(current).or(message.kind_by_body()), reason }),
+            Err(reason) => Err(DecodeError { kind: message.kind.or(current), reason }),
         }
     }
 
@@ -232,9 +232,8 @@ impl<'a> DiscoverResponse<'a> {
         let mut reader = Reader::new(body);
         while let Some(field) = reader.next_field()? {
             match field.number {
-                1 => {
-                    field.bytes()?;
-                }
+                // Left to the iterator, so that a registration of the wrong wire type loses itself alone.
+                1 => {}
                 2 => response.cookie = Some(field.bytes()?),
                 3 => response.status = Some(Status::from_code(field.int32()?)),
                 4 => response.status_text = Some(field.bytes()?),

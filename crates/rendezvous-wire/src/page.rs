@@ -11,8 +11,8 @@ use crate::{cookie::COOKIE_BYTES_END, status::MessageType};
 /// prefix (10 at most), `type` (2), and the tag and length of `discoverResponse` (1 + 10).
 const HEAD_BYTES: usize = 23;
 
-/// What stands behind the registrations at most: the cookie with its tag and length, and the status.
-const TAIL_BYTES_MAX: usize = COOKIE_BYTES_END + 3 + 2;
+/// What stands behind the registrations at most: the longest cookie with its tag and length (3), and the status (2).
+const TAIL_BYTES_MAX: usize = COOKIE_BYTES_END - 1 + 3 + 2;
 
 /// Writes a whole OK frame of DISCOVER_RESPONSE, each registration copied once from where it is stored.
 ///
@@ -37,7 +37,9 @@ pub struct PageWriter {
 }
 
 impl PageWriter {
-    /// A page whose frame payload has at most `bytes_max` bytes.
+    /// A page whose frame payload has at most `bytes_max` bytes, whichever cookie ends it.
+    ///
+    /// Room for the longest cookie is kept free, so a bound of about 1000 bytes leaves none for registrations.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Self { bytes: vec![0; HEAD_BYTES], bytes_max, count: 0 }
@@ -59,7 +61,7 @@ impl PageWriter {
         let body_len =
             1 + sizeof_len(namespace.len()) + 1 + sizeof_len(signed_peer_record.len()) + 1 + sizeof_varint(ttl_secs);
         let whole_len = 1 + sizeof_len(body_len);
-        if self.bytes.len() + whole_len + TAIL_BYTES_MAX > self.bytes_max {
+        if payload_len(self.bytes.len() - HEAD_BYTES + whole_len + TAIL_BYTES_MAX) > self.bytes_max {
             return false;
         }
         let mut w = Writer::new(&mut self.bytes);
@@ -73,8 +75,11 @@ impl PageWriter {
         true
     }
 
-    /// Ends the page with its cookie (of fewer than [`COOKIE_BYTES_END`] bytes; an empty one is left out) and the status
-    /// OK.
+    /// Ends the page with its cookie and the status OK. An empty cookie is left out: some points refuse to be handed one
+    /// back.
+    ///
+    /// The cookie must have fewer than [`COOKIE_BYTES_END`] bytes. A longer one is a fault of the caller: it is caught in
+    /// debug builds, and makes the page exceed its bound in others.
     #[must_use]
     pub fn finish(mut self, cookie: &[u8]) -> Page {
         debug_assert!(cookie.len() < COOKIE_BYTES_END, "cookies are issued below the bound");
@@ -85,12 +90,17 @@ impl PageWriter {
         w.write_with_tag(3 << 3, |w| w.write_enum(0)).expect("a Vec takes every write");
 
         let body_len = self.bytes.len() - HEAD_BYTES;
-        let payload_len = 2 + 1 + sizeof_len(body_len);
+        let payload_len = payload_len(body_len);
         let head_len = sizeof_varint(payload_len as u64) + 3 + sizeof_varint(body_len as u64);
         let start = HEAD_BYTES - head_len;
         write_head(&mut self.bytes[start..HEAD_BYTES], payload_len, body_len);
         Page { bytes: self.bytes, start, count: self.count }
     }
+}
+
+/// Length of the whole payload around a `discoverResponse` of so many bytes: `type`, then its tag and length.
+fn payload_len(body_len: usize) -> usize {
+    2 + 1 + sizeof_len(body_len)
 }
 
 fn write_head(head: &mut [u8], payload_len: usize, body_len: usize) {

@@ -7,7 +7,7 @@
 use crate::error::Malformed;
 
 /// Longest encoding of a `u64` as a varint.
-const VARINT_BYTES_MAX: usize = 10;
+pub(crate) const VARINT_BYTES_MAX: usize = 10;
 
 const WIRE_VARINT: u8 = 0;
 const WIRE_FIXED64: u8 = 1;
@@ -118,6 +118,7 @@ impl<'a> Reader<'a> {
 pub(crate) fn parse_varint(bytes: &[u8]) -> Result<Option<(u64, usize)>, Malformed> {
     let mut value = 0_u64;
     for (index, &byte) in bytes.iter().take(VARINT_BYTES_MAX).enumerate() {
+        // One bit is left for the tenth byte, and no eleventh may follow.
         if index == VARINT_BYTES_MAX - 1 && byte > 1 {
             return Err(Malformed::Varint);
         }
@@ -125,9 +126,6 @@ pub(crate) fn parse_varint(bytes: &[u8]) -> Result<Option<(u64, usize)>, Malform
         if byte < 0x80 {
             return Ok(Some((value, index + 1)));
         }
-    }
-    if bytes.len() >= VARINT_BYTES_MAX {
-        return Err(Malformed::Varint);
     }
     Ok(None)
 }

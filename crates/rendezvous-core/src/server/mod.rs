@@ -7,9 +7,6 @@ mod refusal;
 mod registry;
 mod request;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, VecDeque};
 
 use libp2p_identity::PeerId;
@@ -261,15 +258,12 @@ impl Server {
         let mut page = PageWriter::new(self.config.page_bytes_max);
         page.reserve(discover.limit.count().min(self.registry.len()) * REGISTRATION_BYTES_GUESS);
         let mut covered = after;
-        let mut ended = 0;
-        for served in self.registry.iter_after(self.now, discover.namespace, reads, after) {
-            if page.count() == discover.limit.count() || ended == ENDED_PER_PAGE_MAX {
+        let scanned_max = discover.limit.count() + ENDED_PER_PAGE_MAX;
+        for served in self.registry.iter_after(self.now, discover.namespace, reads, after).take(scanned_max) {
+            if page.count() == discover.limit.count() {
                 break;
             }
-            let Some(served) = served else {
-                ended += 1;
-                continue;
-            };
+            let Some(served) = served else { continue };
             let namespace = served.namespace.as_str().as_bytes();
             if !page.push(namespace, served.record, served.ttl_secs) {
                 break;
@@ -360,6 +354,13 @@ impl Server {
             record_bytes: self.registry.record_bytes(),
             ..self.stats
         }
+    }
+
+    /// Memory that the registry has allocated, in bytes, records included; zero when nothing is registered. It takes time
+    /// in proportion to the registry, a hundredth of a second for a million registrations.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> usize {
+        self.registry.allocated_bytes()
     }
 
     /// The namespaces with registrations and the number of these, in no particular order.
@@ -510,11 +511,6 @@ impl Server {
             return;
         }
         self.events.push_back(event);
-    }
-
-    #[cfg(test)]
-    fn registry(&self) -> &Registry {
-        &self.registry
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use rendezvous_record::{Flavours, VerifiedRecord};
+use rendezvous_record::{Flavours, VerifiedRecord, VerifyError};
 use rendezvous_wire::{Limit, MessageType, Namespace, PositionCookie, Request, Ttl};
 
 use super::{config::ServerConfig, refusal::Refusal};
@@ -101,7 +101,7 @@ impl RequestReader {
                 .map(|namespace| Command::Unregister(Unregister { namespace }))
                 .map_err(|refusal| Rejected { kind: Some(MessageType::Unregister), refusal }),
             Request::Discover(discover) => self
-                .discover(&discover)
+                .discover_decoded(&discover)
                 .map(Command::Discover)
                 .map_err(|refusal| Rejected { kind: Some(MessageType::Discover), refusal }),
         }
@@ -114,18 +114,50 @@ impl RequestReader {
         register: &rendezvous_wire::Register<'a>,
     ) -> Result<Register<'a>, Refusal> {
         let namespace = Namespace::parse(register.namespace.unwrap_or_default())?;
-        let ttl = Ttl::from_wire(register.ttl_secs).unwrap_or(self.ttl_default);
-        if ttl < self.ttl_min {
-            return Err(Refusal::TtlTooShort { ttl, min: self.ttl_min });
-        }
-        if ttl > self.ttl_max {
-            return Err(Refusal::TtlTooLong { ttl, max: self.ttl_max });
-        }
+        let ttl = self.ttl(Ttl::from_wire(register.ttl_secs))?;
         let envelope = match register.signed_peer_record {
             None | Some([]) => return Err(Refusal::RecordMissing),
             Some(envelope) => payload.slice_ref(envelope),
         };
         let record = VerifiedRecord::verify(envelope, &self.record_limits)?;
+        self.check(peer, namespace, record, ttl)
+    }
+
+    /// A REGISTER of a record that is verified already: for callers with a wire of their own.
+    ///
+    /// # Errors
+    /// [`Refusal`] as from [`Self::read`].
+    pub fn register_verified<'a>(
+        &self,
+        peer: &PeerId,
+        namespace: &'a str,
+        record: VerifiedRecord,
+        ttl: Option<Ttl>,
+    ) -> Result<Register<'a>, Refusal> {
+        let namespace = Namespace::parse(namespace.as_bytes())?;
+        let ttl = self.ttl(ttl)?;
+        if record.envelope().len() > self.record_limits.envelope_bytes_max {
+            let max = self.record_limits.envelope_bytes_max;
+            return Err(VerifyError::TooLarge { bytes: record.envelope().len(), max }.into());
+        }
+        self.check(peer, namespace, record, ttl)
+    }
+
+    /// An UNREGISTER of one namespace, or of all: for callers with a wire of their own.
+    ///
+    /// # Errors
+    /// [`Refusal::Namespace`] if the name is no namespace.
+    pub fn unregister_decoded<'a>(&self, namespace: Option<&'a str>) -> Result<Unregister<'a>, Refusal> {
+        Ok(Unregister { namespace: optional_namespace(namespace.map(str::as_bytes))? })
+    }
+
+    fn check<'a>(
+        &self,
+        peer: &PeerId,
+        namespace: &'a str,
+        record: VerifiedRecord,
+        ttl: Ttl,
+    ) -> Result<Register<'a>, Refusal> {
         if record.peer_id() != *peer {
             return Err(Refusal::ForeignRecord);
         }
@@ -135,7 +167,22 @@ impl RequestReader {
         Ok(Register { namespace, record, ttl })
     }
 
-    fn discover<'a>(&self, discover: &rendezvous_wire::Discover<'a>) -> Result<Discover<'a>, Refusal> {
+    fn ttl(&self, asked: Option<Ttl>) -> Result<Ttl, Refusal> {
+        let ttl = asked.unwrap_or(self.ttl_default);
+        if ttl < self.ttl_min {
+            return Err(Refusal::TtlTooShort { ttl, min: self.ttl_min });
+        }
+        if ttl > self.ttl_max {
+            return Err(Refusal::TtlTooLong { ttl, max: self.ttl_max });
+        }
+        Ok(ttl)
+    }
+
+    /// A DISCOVER that is decoded already: for callers with a wire of their own.
+    ///
+    /// # Errors
+    /// [`Refusal`] as from [`Self::read`].
+    pub fn discover_decoded<'a>(&self, discover: &rendezvous_wire::Discover<'a>) -> Result<Discover<'a>, Refusal> {
         let namespace = optional_namespace(discover.namespace)?;
         let after = match discover.cookie {
             None | Some([]) => 0,

@@ -26,6 +26,7 @@ pub(super) struct Block {
 pub(super) enum Order {
     /// At most one block's worth: most namespaces.
     Few(Vec<u32>),
+    #[expect(clippy::box_collection, reason = "an order is 24 bytes, and each namespace has two")]
     Many(Box<VecDeque<Block>>),
 }
 
@@ -38,6 +39,16 @@ impl Order {
         match self {
             Self::Few(entries) => entries.is_empty(),
             Self::Many(_) => false,
+        }
+    }
+
+    pub(super) fn allocated_bytes(&self) -> usize {
+        match self {
+            Self::Few(entries) => entries.capacity() * size_of::<u32>(),
+            Self::Many(blocks) => {
+                let entries: usize = blocks.iter().map(|block| block.entries.capacity() * size_of::<u32>()).sum();
+                size_of::<VecDeque<Block>>() + blocks.capacity() * size_of::<Block>() + entries
+            }
         }
     }
 
