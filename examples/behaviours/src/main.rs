@@ -38,7 +38,7 @@ async fn swarm(serves: bool) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
     swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse()?)?;
     loop {
         if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
-            // What a peer advertises are its external addresses; here it knows that the one it listens on is one.
+            // A peer advertises its external addresses; here the one it listens on is one.
             swarm.add_external_address(address);
             return Ok(swarm);
         }
@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("point   {point_id} at {point_address}");
     tokio::spawn(async move {
         loop {
-            // Tell the point what identify finds out: it shows which flavour of record a peer reads.
+            // What identify finds out shows the point which flavour of record a peer reads.
             if let SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) =
                 point.select_next_some().await
                 && let Some(server) = point.behaviour_mut().point.as_mut()
@@ -86,12 +86,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
             SwarmEvent::Behaviour(BehaviourEvent::Rendezvous(client::Event::Discovered { registrations, .. })) => {
                 for found in registrations {
                     println!("second  found {} for {}", found.record.peer_id(), found.ttl);
-                    // Its addresses are known from the record, so a dial by peer id is enough.
-                    second.dial(found.record.peer_id())?;
+                    second.dial(found.record.peer_id())?; // Its addresses are known from the record.
                 }
             }
             SwarmEvent::ConnectionEstablished { peer_id, .. } if peer_id == first_id => {
-                return Ok(println!("second  connected to {peer_id}"));
+                println!("second  connected to {peer_id}");
+                return Ok(());
             }
             _ => {}
         }
