@@ -1,0 +1,100 @@
+//! What a client is told once, and the bounds that are no settings.
+
+use core::time::Duration;
+
+use rendezvous_record::{Flavour, Flavours, Limits};
+
+/// Shortest wait between two tries of one request, whatever the cause: no answer, however it is given, makes a tight
+/// loop.
+pub const RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// Shortest wait between a successful REGISTER and its refresh. A point that grants a lifetime too short for this is
+/// not chased: the registration lapses and is renewed at this pace.
+pub const REFRESH_MIN: Duration = Duration::from_secs(2);
+
+/// Shortest deadline of a REGISTER that is sent within a remaining lifetime: long enough for a round trip.
+pub const REQUEST_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+/// How often an UNREGISTER is tried before the registration is left to its TTL.
+pub const UNREGISTER_TRIES_MAX: u32 = 3;
+
+/// Most pairs of point and namespace that are kept registered or are being removed, added up over all registrations.
+pub const STANDINGS_MAX: usize = 65_536;
+
+/// Most queries and one-off removals that may wait for their end.
+pub const PENDING_MAX: usize = 1_024;
+
+/// Most cookies kept; the one longest unused goes first. At fewer than 1000 bytes each they stay below a mebibyte.
+pub const COOKIES_MAX: usize = 1_024;
+
+/// Most points remembered beyond those in use; the one longest unused goes first.
+pub const POINTS_IDLE_MAX: usize = 4_096;
+
+/// While so many events wait, [`poll_request`](super::Client::poll_request) gives nothing: pages must be taken before
+/// more are asked for.
+pub const EVENTS_BACKLOG_MAX: usize = 256;
+
+/// Most events that wait. Beyond it the oldest is dropped and counted
+/// ([`Stats::events_dropped`](super::Stats::events_dropped)).
+pub const EVENTS_MAX: usize = 16_384;
+
+/// REGISTERs remembered after their deadline, so that a late success is noticed; the oldest goes first.
+pub const LATE_MAX: usize = 1_024;
+
+/// Settings of a [`Client`](super::Client).
+///
+/// ```
+/// use std::time::Duration;
+/// use rendezvous_core::client::ClientConfig;
+///
+/// let config = ClientConfig { request_timeout: Duration::from_secs(5), ..ClientConfig::default() };
+/// assert_eq!(config.peers_max, 10_000);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// Envelope flavour that a point is tried with first. Default: standard.
+    pub flavour: Flavour,
+    /// Envelope flavours that DISCOVER says the client reads (field 64). Default: both.
+    pub reads: Flavours,
+    /// Bounds of the records that are signed. Those that are read are bounded by the
+    /// [`AnswerReader`](super::AnswerReader).
+    pub limits: Limits,
+    /// Time from a request's hand-over by [`poll_request`](super::Client::poll_request) until it has failed. A REGISTER
+    /// within the last part of a lifetime has less, so that several tries fit. Default: 10 s.
+    pub request_timeout: Duration,
+    /// Shortest back-off for what does not stand at the point. Default: 30 s.
+    pub backoff_min: Duration,
+    /// Longest back-off. Default: 1 h.
+    pub backoff_max: Duration,
+    /// Most requests in flight at one point; further ones wait their turn. Default: 8, half of what this project's
+    /// server takes on one connection. 0 acts as 1.
+    pub requests_per_point_max: usize,
+    /// Most discovered peers whose addresses are kept. Default: 10 000.
+    pub peers_max: usize,
+    /// Most bytes of records kept for those peers, envelopes added up. Default: 8 MiB.
+    pub peers_bytes_max: usize,
+    /// Most addresses that [`addresses_of`](super::Client::addresses_of) gives of one peer: each is a dial that a
+    /// stranger chose. Default: 16.
+    pub addresses_per_peer_max: usize,
+    /// Most pages of one walk: the page with this number never says that there are more. Default: 100, which at the
+    /// largest page are 100 000 registrations.
+    pub pages_per_walk_max: u32,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            flavour: Flavour::Standard,
+            reads: Flavours::BOTH,
+            limits: Limits::default(),
+            request_timeout: Duration::from_secs(10),
+            backoff_min: Duration::from_secs(30),
+            backoff_max: Duration::from_secs(3_600),
+            requests_per_point_max: 8,
+            peers_max: 10_000,
+            peers_bytes_max: 8 << 20,
+            addresses_per_peer_max: 16,
+            pages_per_walk_max: 100,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Where the next page begins, per point and namespace.
+
+use std::collections::BTreeMap;
+
+use libp2p_identity::PeerId;
+use rendezvous_wire::{Cookie, Namespace};
+
+use super::config::COOKIES_MAX;
+
+/// A cookie belongs to one point and one listing: that of a namespace, or that of all.
+pub(super) type Listing = (PeerId, Option<Namespace>);
+
+/// A place in a listing.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) cookie: Cookie,
+    /// Pages of the walk that led here; 0 where it has ended.
+    pub(super) pages: u32,
+}
+
+/// The places, at most [`COOKIES_MAX`]; the one longest unused is forgotten first, which costs a listing from the start.
+#[derive(Debug, Default)]
+pub(super) struct Cookies {
+    places: BTreeMap<Listing, (Place, u64)>,
+    by_use: BTreeMap<u64, Listing>,
+    uses: u64,
+}
+
+impl Cookies {
+    pub(super) fn get(&mut self, listing: &Listing) -> Option<Place> {
+        let (place, _) = self.places.get(listing)?;
+        let place = place.clone();
+        self.put(listing.clone(), place.clone());
+        Some(place)
+    }
+
+    pub(super) fn put(&mut self, listing: Listing, place: Place) {
+        self.uses += 1;
+        self.by_use.insert(self.uses, listing.clone());
+        if let Some((_, used)) = self.places.insert(listing, (place, self.uses)) {
+            self.by_use.remove(&used);
+        }
+        while self.places.len() > COOKIES_MAX
+            && let Some((_, oldest)) = self.by_use.pop_first()
+        {
+            self.places.remove(&oldest);
+        }
+    }
+
+    pub(super) fn remove(&mut self, listing: &Listing) {
+        if let Some((_, used)) = self.places.remove(listing) {
+            self.by_use.remove(&used);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+}

@@ -1,0 +1,151 @@
+//! What the application is told.
+
+use std::collections::VecDeque;
+
+use libp2p_identity::PeerId;
+use rendezvous_record::Flavour;
+use rendezvous_wire::{Namespace, Ttl};
+
+use super::{
+    answer::{Discovered, Skipped},
+    config::EVENTS_MAX,
+    failure::Failure,
+    outbound::{QueryId, RegistrationId, RequestId},
+};
+use crate::Time;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A point lists this peer: told for the first REGISTER and for every renewal.
+    Registered {
+        /// The registration.
+        id: RegistrationId,
+        /// Where it stands.
+        point: PeerId,
+        /// Under which name.
+        namespace: Namespace,
+        /// The record's flavour; a point that keeps both is told of twice.
+        flavour: Flavour,
+        /// Granted lifetime, at most 72 h.
+        ttl: Ttl,
+    },
+    /// A REGISTER failed, with both flavours where the failure hinted at that. An earlier one may stand on until it
+    /// lapses.
+    RegisterFailed {
+        /// The registration.
+        id: RegistrationId,
+        /// The point that was asked.
+        point: PeerId,
+        /// The name.
+        namespace: Namespace,
+        /// Why: of the first flavour, unless the second was read and refused for another reason.
+        failure: Failure,
+        /// When it is tried again; `None` while nothing can be tried ([`NoAddresses`](Self::NoAddresses), or a local
+        /// failure).
+        retry_at: Option<Time>,
+    },
+    /// The granted lifetime ended without a renewal. It is tried on.
+    Lapsed {
+        /// The registration.
+        id: RegistrationId,
+        /// Where it stood.
+        point: PeerId,
+        /// The name.
+        namespace: Namespace,
+        /// Flavour of the record that lapsed.
+        flavour: Flavour,
+    },
+    /// There is no address to register. The registration is sent as soon as one is known.
+    NoAddresses {
+        /// The registration.
+        id: RegistrationId,
+    },
+    /// A registration is no longer wanted at a point, and its removal has come to an end.
+    Unregistered {
+        /// The registration.
+        id: RegistrationId,
+        /// Where it stood.
+        point: PeerId,
+        /// The name.
+        namespace: Namespace,
+        /// `None`: UNREGISTER was written, or nothing stood there, or another registration keeps the name there.
+        /// Otherwise the registration may be listed until its TTL ends.
+        failure: Option<Failure>,
+    },
+    /// The end of an [`unregister_at`](super::Client::unregister_at).
+    UnregisteredAt {
+        /// What the command returned.
+        request: RequestId,
+        /// The point.
+        point: PeerId,
+        /// The name.
+        namespace: Namespace,
+        /// `None` if UNREGISTER was written.
+        failure: Option<Failure>,
+    },
+    /// A page of registrations.
+    Discovered {
+        /// The query.
+        query: QueryId,
+        /// The point that listed them.
+        point: PeerId,
+        /// The namespace asked for; `None` for all.
+        namespace: Option<Namespace>,
+        /// The registrations, this peer's own left out, each (namespace, peer) once.
+        registrations: Vec<Discovered>,
+        /// Whether asking on may bring more at once: see "Walking all pages" in the module's documentation.
+        more: bool,
+        /// Number of this page in its walk, from 1.
+        page: u32,
+        /// What the answer held besides.
+        skipped: Skipped,
+    },
+    /// A query came to nothing.
+    DiscoverFailed {
+        /// The query.
+        query: QueryId,
+        /// The point that was asked.
+        point: PeerId,
+        /// The namespace asked for; `None` for all.
+        namespace: Option<Namespace>,
+        /// Why.
+        failure: Failure,
+    },
+    /// The last registration known of a discovered peer has ended; its addresses are forgotten. An entry that was
+    /// pushed out by the bound on peers leaves without this.
+    PeerExpired {
+        /// The peer.
+        peer: PeerId,
+    },
+}
+
+/// Events in order, bounded.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    queue: VecDeque<Event>,
+    dropped: u64,
+}
+
+impl Events {
+    pub(super) fn push(&mut self, event: Event) {
+        if self.queue.len() >= EVENTS_MAX {
+            self.queue.pop_front();
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        self.queue.push_back(event);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}

@@ -1,0 +1,162 @@
+//! Asking a point for a page.
+
+use core::time::Duration;
+
+use libp2p_identity::PeerId;
+use rendezvous_wire::{Cookie, Limit, Namespace, Status, Ttl};
+
+use super::{
+    Client, PENDING_MAX, Timer,
+    answer::{Discovered, Skipped},
+    cookies::{Listing, Place},
+    event::Event,
+    failure::Failure,
+    outbound::QueryId,
+    point::Work,
+    request::Purpose,
+};
+use crate::Time;
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum From {
+    /// Behind the page before: with the cookie kept for the point and the namespace, if there is one.
+    Cookie,
+    /// At the start of the listing.
+    Fresh,
+}
+
+/// A page that is asked for.
+#[derive(Debug)]
+pub(super) struct Query {
+    pub(super) point: PeerId,
+    pub(super) namespace: Option<Namespace>,
+    pub(super) limit: Limit,
+    pub(super) is_fresh: bool,
+}
+
+impl Query {
+    pub(super) fn listing(&self) -> Listing {
+        (self.point, self.namespace.clone())
+    }
+}
+
+impl Client {
+    /// Asks a point for one page of a namespace, or of all of them. It ends in [`Event::Discovered`] or
+    /// [`Event::DiscoverFailed`].
+    ///
+    /// `limit` is the largest page if `None`; more than that the event never holds. See "Walking all pages" in the
+    /// module's documentation for `from`. At most [`PENDING_MAX`] queries may be pending.
+    pub fn discover(
+        &mut self,
+        now: Time,
+        point: PeerId,
+        namespace: Option<Namespace>,
+        limit: Option<Limit>,
+        from: From,
+    ) -> QueryId {
+        self.advance(now);
+        let query = QueryId(self.next_id());
+        let refusal = if self.is_shutting_down {
+            Some(Failure::ShutDown)
+        } else if self.queries.len() + self.one_offs >= PENDING_MAX {
+            Some(Failure::AtCapacity)
+        } else {
+            None
+        };
+        if let Some(failure) = refusal {
+            self.events.push(Event::DiscoverFailed { query, point, namespace, failure });
+            return query;
+        }
+        let limit = limit.unwrap_or_default();
+        self.queries.insert(query, Query { point, namespace, limit, is_fresh: from == From::Fresh });
+        self.points.push(point, Work::Query(query), false);
+        query
+    }
+
+    /// Hands a page to the application and keeps the place behind it. `sent` is the cookie that was sent.
+    pub(super) fn page_arrived(
+        &mut self,
+        id: QueryId,
+        sent: Option<Cookie>,
+        mut registrations: Vec<Discovered>,
+        cookie: Option<Cookie>,
+        mut skipped: Skipped,
+    ) {
+        let Some(query) = self.queries.remove(&id) else { return };
+        let received = registrations.len() + skipped.total();
+        let own = self.own.peer_id();
+        registrations.retain(|found| {
+            let is_own = found.record.peer_id() == own;
+            skipped.own += usize::from(is_own);
+            let is_foreign = query.namespace.as_ref().is_some_and(|asked| *asked != found.namespace);
+            skipped.foreign += usize::from(is_foreign && !is_own);
+            !is_own && !is_foreign
+        });
+        skipped.over_limit += registrations.len().saturating_sub(query.limit.count());
+        registrations.truncate(query.limit.count());
+        for found in &mut registrations {
+            found.ttl = found.ttl.clamp(Ttl::from_secs(1), Ttl::RECOMMENDED_MAX);
+            let ends_at = self.now + Duration::from_secs(found.ttl.as_secs());
+            self.book.insert(query.point, &found.record, ends_at);
+        }
+
+        let listing = query.listing();
+        let pages_before = match sent {
+            Some(_) => self.cookies.get(&listing).map_or(0, |place| place.pages),
+            None => 0,
+        };
+        let page = pages_before.saturating_add(1);
+        let has_advanced = cookie.is_some() && cookie != sent;
+        let more = received > 0 && has_advanced && page < self.config.pages_per_walk_max;
+        match cookie {
+            Some(cookie) => self.cookies.put(listing, Place { cookie, pages: if more { page } else { 0 } }),
+            // What was listed before the end is listed again by the next query: points that give no cookie at the end
+            // (py) do not tell what is new.
+            None => self.cookies.remove(&listing),
+        }
+        let Query { point, namespace, .. } = query;
+        self.events.push(Event::Discovered { query: id, point, namespace, registrations, more, page, skipped });
+    }
+
+    /// A DISCOVER failed; `sent` is the cookie that it carried.
+    pub(super) fn query_failed(&mut self, id: QueryId, sent: Option<Cookie>, failure: Failure) {
+        let Some(query) = self.queries.get_mut(&id) else { return };
+        let status = match &failure {
+            Failure::Refused { status, .. } => Some(*status),
+            _ => None,
+        };
+        // rust-libp2p closes the stream on a cookie that it cannot read, as one of another implementation that ran there
+        // before.
+        let blames_cookie = status == Some(Status::InvalidCookie) || failure == Failure::ClosedWithoutAnswer;
+        if blames_cookie && sent.is_some() {
+            query.is_fresh = true;
+            let (listing, point) = (query.listing(), query.point);
+            self.cookies.remove(&listing);
+            self.points.push(point, Work::Query(id), true);
+            return;
+        }
+        // nim's answer for a namespace in which nobody is registered. Names that are none do not get this far.
+        if status == Some(Status::InvalidNamespace) && query.namespace.is_some() {
+            self.page_arrived(id, sent, Vec::new(), None, Skipped::default());
+            return;
+        }
+        if let Some(Query { point, namespace, .. }) = self.queries.remove(&id) {
+            self.events.push(Event::DiscoverFailed { query: id, point, namespace, failure });
+        }
+    }
+
+    /// Ends all queries, in flight or not.
+    pub(super) fn abandon_queries(&mut self) {
+        let asked = self.in_flight.iter().filter(|(_, request)| matches!(request.purpose, Purpose::Discover { .. }));
+        let asked: Vec<_> = asked.map(|(id, request)| (*id, request.point)).collect();
+        for (id, point) in asked {
+            self.in_flight.remove(&id);
+            self.timers.set(Timer::Request(id), None);
+            self.points.finished(point);
+        }
+        for (query, Query { point, namespace, .. }) in core::mem::take(&mut self.queries) {
+            self.events.push(Event::DiscoverFailed { query, point, namespace, failure: Failure::ShutDown });
+        }
+    }
+}
