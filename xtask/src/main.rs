@@ -1,1 +1,49 @@
-fn main() {}
+//! Chores of the workspace, run as `cargo xtask <chore>`.
+
+mod layers;
+mod test;
+
+use std::{
+    ffi::OsString,
+    path::Path,
+    process::{Command, ExitCode, ExitStatus},
+};
+
+const USAGE: &str = "\
+usage: cargo xtask <chore>
+
+chores:
+  layers   check which crates depend on which, directly and through others
+  test     run every test of the workspace; what follows goes to `cargo test`";
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    let chore = args.next();
+    let rest: Vec<OsString> = args.collect();
+    match chore.as_deref().and_then(|chore| chore.to_str()) {
+        Some("layers") if rest.is_empty() => layers::run(),
+        Some("test") => test::run(&rest),
+        Some("help" | "-h" | "--help") => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+/// The cargo that runs this, in the root of the workspace.
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    cargo
+}
+
+/// The status of a child as the status of this process.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    // A child that a signal ended has no code.
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    ExitCode::from(code)
+}

@@ -115,6 +115,13 @@ impl Blobs {
         }
     }
 
+    /// Memory of the pages and their lists.
+    pub(super) fn allocated_bytes(&self) -> usize {
+        let pages: usize = self.pages.iter().map(|page| page.data.len()).sum();
+        let lists: usize = self.partial.iter().map(Vec::capacity).sum();
+        pages + self.pages.capacity() * size_of::<Page>() + (self.free_pages.capacity() + lists) * size_of::<u32>()
+    }
+
     fn add_page(&mut self, class: usize) -> u32 {
         let size = class_bytes(class);
         let places = (PAGE_BYTES / size).clamp(1, PAGE_BLOBS_MAX);

@@ -118,6 +118,16 @@ impl Registry {
         self.record_bytes
     }
 
+    /// Memory that the registry's structures have allocated, records included; what is reused between calls, a few
+    /// kilobytes, is not counted. Zero when it is empty.
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.slots.allocated_bytes()
+            + self.blobs.allocated_bytes()
+            + self.peers.allocated_bytes()
+            + self.namespaces.allocated_bytes()
+            + self.all.iter().map(Order::allocated_bytes).sum::<usize>()
+    }
+
     /// Whether one more registration can be named at all.
     pub(crate) fn has_room(&self) -> bool {
         self.slots.has_room()

@@ -46,6 +46,19 @@ impl Namespaces {
         self.len
     }
 
+    pub(super) fn allocated_bytes(&self) -> usize {
+        let entries: usize = self
+            .entries
+            .iter()
+            .flatten()
+            .map(|entry| entry.name.as_str().len() + entry.orders.iter().map(Order::allocated_bytes).sum::<usize>())
+            .sum();
+        self.table.allocated_bytes()
+            + entries
+            + self.entries.capacity() * size_of::<Option<Entry>>()
+            + self.free.capacity() * size_of::<u32>()
+    }
+
     pub(super) fn find(&self, name: &str) -> Option<u32> {
         self.table.find(self.keys.bytes(name.as_bytes()), |index| self.at(index).name.as_str() == name)
     }

@@ -42,6 +42,16 @@ impl Order {
         }
     }
 
+    pub(super) fn allocated_bytes(&self) -> usize {
+        match self {
+            Self::Few(entries) => entries.capacity() * size_of::<u32>(),
+            Self::Many(blocks) => {
+                let entries: usize = blocks.iter().map(|block| block.entries.capacity() * size_of::<u32>()).sum();
+                size_of::<VecDeque<Block>>() + blocks.capacity() * size_of::<Block>() + entries
+            }
+        }
+    }
+
     /// Appends a slot whose position is above all others here.
     pub(super) fn push(&mut self, slots: &Slab<Slot>, index: u32) {
         match self {

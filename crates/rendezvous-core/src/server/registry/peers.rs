@@ -42,6 +42,21 @@ impl Peers {
         Self { table: Table::new(), many: Vec::new(), free_many: Vec::new(), keys }
     }
 
+    pub(super) fn allocated_bytes(&self) -> usize {
+        let many: usize = self
+            .many
+            .iter()
+            .map(|many| match many {
+                Many::List(list) => list.capacity() * size_of::<u32>(),
+                Many::Table(table) => table.allocation_size(),
+            })
+            .sum();
+        self.table.allocated_bytes()
+            + many
+            + self.many.capacity() * size_of::<Many>()
+            + self.free_many.capacity() * size_of::<u32>()
+    }
+
     pub(super) fn find(&self, cx: Context<'_>, peer: &[u8], namespace: u32) -> Option<u32> {
         let entry = self.entry(cx, peer)?;
         if entry & MANY == 0 {

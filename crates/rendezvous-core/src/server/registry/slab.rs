@@ -40,6 +40,10 @@ impl<T: Entry> Slab<T> {
         self.free != NONE || self.fresh < NONE >> 1
     }
 
+    pub(super) fn allocated_bytes(&self) -> usize {
+        self.chunks.len() * CHUNK_SLOTS * size_of::<T>() + self.chunks.capacity() * size_of::<Box<[T]>>()
+    }
+
     pub(super) fn insert(&mut self, value: T) -> u32 {
         self.len += 1;
         let index = if self.free == NONE {

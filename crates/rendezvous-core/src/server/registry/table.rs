@@ -38,6 +38,15 @@ impl Table {
         self.len
     }
 
+    /// Memory of the parts and their directory; nothing for an empty table.
+    pub(super) fn allocated_bytes(&self) -> usize {
+        if self.len == 0 {
+            return 0;
+        }
+        let entries: usize = self.parts.iter().map(|part| part.entries.allocation_size()).sum();
+        entries + self.parts.capacity() * size_of::<Part>() + self.directory.capacity() * size_of::<u32>()
+    }
+
     pub(super) fn find(&self, hash: u64, eq: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut eq = eq;
         self.part(hash).entries.find(hash, |&value| eq(value)).copied()

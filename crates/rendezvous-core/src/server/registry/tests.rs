@@ -203,7 +203,7 @@ impl Registry {
         assert_eq!(self.namespaces.len(), 0);
         assert!(self.all.iter().all(Order::is_empty));
         assert_eq!(self.wheel.next_tick(), None);
-        assert_eq!(self.record_bytes, 0);
+        assert_eq!((self.record_bytes, self.allocated_bytes()), (0, 0));
     }
 }
 
