@@ -6,194 +6,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use rendezvous_core::{
-    Time,
-    server::{
-        Change, ChangeId, Command, CommitFailed, Discovered, Event, Refusal, Registered, Requester, Server,
-        ServerConfig, registered_frame,
-    },
+use rendezvous_core::server::{
+    Change, ChangeId, CommitFailed, Event, Refusal, Registered, Requester, Server, ServerConfig, registered_frame,
 };
-use rendezvous_record::{Flavour, Flavours, Limits, VerifiedRecord};
-use rendezvous_sim::fixtures::{self, EPOCH};
-use rendezvous_wire::{
-    Discover, Limit, MessageType, PositionCookie, Register, Request, Response, Status, Ttl, Unregister, frame,
+use rendezvous_record::{Flavour, Flavours};
+use rendezvous_sim::{
+    desk::{Desk, Found, peer, stranger},
+    fixtures::{self, EPOCH},
 };
-
-/// A point, a clock, and requests as frames.
-struct Point {
-    server: Server,
-    now: Time,
-}
-
-/// A registration as a client reads it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Found {
-    namespace: String,
-    peer: PeerId,
-    flavour: Flavour,
-    ttl_secs: u64,
-}
-
-/// A page as a client reads it.
-#[derive(Debug)]
-struct Answer {
-    found: Vec<Found>,
-    cookie: Vec<u8>,
-    frame_len: usize,
-}
-
-impl Answer {
-    fn peers(&self) -> Vec<PeerId> {
-        self.found.iter().map(|found| found.peer).collect()
-    }
-}
-
-impl Point {
-    fn new() -> Self {
-        Self::with(|_| {})
-    }
-
-    fn with(change: impl FnOnce(&mut ServerConfig)) -> Self {
-        let mut config = ServerConfig::default();
-        config.events_max = 1_000;
-        change(&mut config);
-        Self { server: Server::new(EPOCH, config, [9; 16]), now: EPOCH }
-    }
-
-    fn pass(&mut self, secs: u64) {
-        self.now = self.now + Duration::from_secs(secs);
-    }
-
-    fn register(&mut self, number: u64, namespace: &str, ttl_secs: u64) -> Result<Ttl, Refusal> {
-        self.register_record(&fixtures::record(number, Flavour::Standard), namespace, Some(ttl_secs))
-    }
-
-    fn register_record(&mut self, record: &VerifiedRecord, namespace: &str, ttl: Option<u64>) -> Result<Ttl, Refusal> {
-        match self.register_pending(&record.peer_id(), Some(record.envelope()), namespace, ttl)? {
-            Registered::Done(ttl) => Ok(ttl),
-            Registered::Pending(_) => panic!("a registry in memory commits at once"),
-        }
-    }
-
-    fn register_pending(
-        &mut self,
-        peer: &PeerId,
-        envelope: Option<&[u8]>,
-        namespace: &str,
-        ttl_secs: Option<u64>,
-    ) -> Result<Registered, Refusal> {
-        let register = Register { namespace: Some(namespace.as_bytes()), signed_peer_record: envelope, ttl_secs };
-        let payload = Bytes::from(Request::Register(register).to_message().encode());
-        match self.server.reader().read(peer, &payload) {
-            Ok(Command::Register(register)) => self.server.handle_register(self.now, peer, register),
-            Ok(other) => panic!("REGISTER was read as {other:?}"),
-            Err(rejected) => {
-                assert_eq!(rejected.kind, Some(MessageType::Register));
-                self.server.handle_rejected(peer, &rejected);
-                Err(rejected.refusal)
-            }
-        }
-    }
-
-    fn unregister(&mut self, peer: &PeerId, namespace: Option<&str>) {
-        let unregister = Unregister { namespace: namespace.map(str::as_bytes), id: None };
-        let payload = Bytes::from(Request::Unregister(unregister).to_message().encode());
-        let Ok(Command::Unregister(unregister)) = self.server.reader().read(peer, &payload) else {
-            panic!("UNREGISTER was not read")
-        };
-        self.server.handle_unregister(self.now, peer, &unregister);
-    }
-
-    fn discover(&mut self, namespace: Option<&str>, limit: u64, cookie: &[u8]) -> Result<Answer, Refusal> {
-        self.discover_as(&stranger(), Some(Flavours::BOTH), namespace, limit, cookie).map(Option::unwrap)
-    }
-
-    fn discover_as(
-        &mut self,
-        requester: &Requester,
-        reads: Option<Flavours>,
-        namespace: Option<&str>,
-        limit: u64,
-        cookie: &[u8],
-    ) -> Result<Option<Answer>, Refusal> {
-        let discover = Discover {
-            namespace: namespace.map(str::as_bytes),
-            limit: Some(limit),
-            cookie: (!cookie.is_empty()).then_some(cookie),
-            reads: reads.map(|reads| u64::from(reads.bits())),
-        };
-        let payload = Bytes::from(Request::Discover(discover).to_message().encode());
-        let discover = match self.server.reader().read(&requester.peer, &payload) {
-            Ok(Command::Discover(discover)) => discover,
-            Ok(other) => panic!("DISCOVER was read as {other:?}"),
-            Err(rejected) => return Err(rejected.refusal),
-        };
-        match self.server.handle_discover(self.now, requester, &discover)? {
-            Discovered::AgentUnknown => Ok(None),
-            Discovered::Page(page) => Ok(Some(read_page(page.as_bytes()))),
-        }
-    }
-
-    /// Follows cookies from `cookie` to the end.
-    fn walk(&mut self, namespace: Option<&str>, limit: u64, cookie: &[u8]) -> Vec<Found> {
-        let mut cookie = cookie.to_vec();
-        let mut all = Vec::new();
-        loop {
-            let answer = self.discover(namespace, limit, &cookie).unwrap();
-            let is_last = (answer.found.len() as u64) < limit;
-            all.extend(answer.found);
-            cookie = answer.cookie;
-            if is_last {
-                return all;
-            }
-        }
-    }
-
-    fn events(&mut self) -> Vec<Event> {
-        core::iter::from_fn(|| self.server.poll_event()).collect()
-    }
-
-    /// Lets time pass until nothing is left to do.
-    fn run_dry(&mut self) {
-        for _ in 0..100_000 {
-            let Some(next) = self.server.poll_timeout() else { return };
-            self.now = self.now.max(next);
-            self.server.handle_timeout(self.now);
-        }
-        panic!("the point still has something to wait for");
-    }
-}
-
-fn stranger() -> Requester {
-    Requester { peer: peer(u64::MAX), agent_reads: None, may_wait: false }
-}
-
-fn peer(number: u64) -> PeerId {
-    fixtures::keypair(number).public().to_peer_id()
-}
-
-fn read_page(bytes: &[u8]) -> Answer {
-    let (payload, frame_len) = frame::split(bytes, frame::PAGE_BYTES_MAX).unwrap().unwrap();
-    assert_eq!(frame_len, bytes.len(), "one whole frame");
-    let Ok(Response::Discover(answer)) = Response::decode(payload) else { panic!("no DISCOVER_RESPONSE") };
-    assert_eq!(answer.status, Some(Status::Ok), "status is explicit");
-    let found = answer.registrations.iter().map(|registration| {
-        let registration = registration.unwrap();
-        let envelope = Bytes::copy_from_slice(registration.signed_peer_record.unwrap());
-        let record = VerifiedRecord::verify(envelope, &Limits::default()).unwrap();
-        Found {
-            namespace: String::from_utf8(registration.namespace.unwrap().to_vec()).unwrap(),
-            peer: record.peer_id(),
-            flavour: record.flavour(),
-            ttl_secs: registration.ttl_secs.unwrap(),
-        }
-    });
-    Answer { found: found.collect(), cookie: answer.cookie.unwrap().to_vec(), frame_len }
-}
+use rendezvous_wire::{Limit, MessageType, PositionCookie, Status, Ttl, frame};
 
 #[test]
 fn what_is_registered_is_found_with_its_remaining_ttl_until_that_ends() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     assert_eq!(point.register(1, "chat", 7_200), Ok(Ttl::from_secs(7_200)));
     point.pass(200);
     let answer = point.discover(Some("chat"), 10, &[]).unwrap();
@@ -207,7 +32,7 @@ fn what_is_registered_is_found_with_its_remaining_ttl_until_that_ends() {
 
 #[test]
 fn an_absent_or_zero_ttl_is_granted_the_default() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     let record = fixtures::record(1, Flavour::Standard);
     assert_eq!(point.register_record(&record, "chat", None), Ok(Ttl::DEFAULT));
     assert_eq!(point.register_record(&record, "chat", Some(0)), Ok(Ttl::DEFAULT));
@@ -215,7 +40,7 @@ fn an_absent_or_zero_ttl_is_granted_the_default() {
 
 #[test]
 fn ttls_outside_the_bounds_are_refused_and_the_bounds_are_granted() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     let (min, max) = (Ttl::from_secs(60), Ttl::from_secs(259_200));
     assert_eq!(point.register(1, "chat", 59), Err(Refusal::TtlTooShort { ttl: Ttl::from_secs(59), min }));
     assert_eq!(point.register(1, "chat", 60), Ok(min));
@@ -227,7 +52,7 @@ fn ttls_outside_the_bounds_are_refused_and_the_bounds_are_granted() {
 
 #[test]
 fn a_refused_renewal_leaves_the_registration_as_it_was() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     point.register(1, "chat", 7_200).unwrap();
     point.register(1, "chat", 1).unwrap_err();
     assert_eq!(point.discover(Some("chat"), 10, &[]).unwrap().found[0].ttl_secs, 7_200);
@@ -235,11 +60,11 @@ fn a_refused_renewal_leaves_the_registration_as_it_was() {
 
 #[test]
 fn each_bad_register_has_its_refusal() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     let record = fixtures::record(1, Flavour::Standard);
     let (me, envelope) = (record.peer_id(), record.envelope().clone());
     let namespace =
-        |name: &str, point: &mut Point| point.register_pending(&me, Some(&envelope), name, None).unwrap_err();
+        |name: &str, point: &mut Desk| point.register_pending(&me, Some(&envelope), name, None).unwrap_err();
     assert_eq!(namespace("", &mut point).status(MessageType::Register), Status::InvalidNamespace);
     assert_eq!(namespace(&"x".repeat(256), &mut point).status(MessageType::Register), Status::InvalidNamespace);
     assert_eq!(point.register_pending(&me, None, "chat", None), Err(Refusal::RecordMissing));
@@ -255,7 +80,7 @@ fn each_bad_register_has_its_refusal() {
 
 #[test]
 fn a_point_that_takes_one_flavour_refuses_the_other() {
-    let mut point = Point::with(|config| config.accepts = Flavours::STANDARD);
+    let mut point = Desk::with(|config| config.accepts = Flavours::STANDARD);
     let legacy = fixtures::record(1, Flavour::Legacy);
     let refusal = point.register_record(&legacy, "chat", None);
     assert_eq!(refusal, Err(Refusal::FlavourNotAccepted(Flavour::Legacy)));
@@ -263,7 +88,7 @@ fn a_point_that_takes_one_flavour_refuses_the_other() {
 
 #[test]
 fn an_unknown_namespace_is_an_empty_page_and_leaves_nothing_behind() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     for number in 0..1_000 {
         let answer = point.discover(Some(&format!("nobody-{number}")), 10, &[]).unwrap();
         assert!(answer.found.is_empty());
@@ -273,7 +98,7 @@ fn an_unknown_namespace_is_an_empty_page_and_leaves_nothing_behind() {
 
 #[test]
 fn all_namespaces_are_listed_when_none_is_named() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     for (number, namespace) in [(1, "a"), (2, "b"), (3, "a")] {
         point.register(number, namespace, 7_200).unwrap();
     }
@@ -288,7 +113,7 @@ fn all_namespaces_are_listed_when_none_is_named() {
 
 #[test]
 fn pages_follow_their_cookies_and_then_only_what_is_new() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     for number in 0..25 {
         point.register(number, "chat", 7_200).unwrap();
     }
@@ -309,7 +134,7 @@ fn pages_follow_their_cookies_and_then_only_what_is_new() {
 
 #[test]
 fn the_cookie_of_an_empty_namespace_shows_who_comes_later() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     let empty = point.discover(Some("chat"), 10, &[]).unwrap();
     assert!(empty.cookie.len() >= 8);
     point.register(1, "chat", 7_200).unwrap();
@@ -318,7 +143,7 @@ fn the_cookie_of_an_empty_namespace_shows_who_comes_later() {
 
 #[test]
 fn expiry_and_withdrawal_between_pages_neither_skip_nor_repeat() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     for number in 0..30 {
         point.register(number, "chat", if number % 3 == 0 { 60 } else { 7_200 }).unwrap();
     }
@@ -333,7 +158,7 @@ fn expiry_and_withdrawal_between_pages_neither_skip_nor_repeat() {
 
 #[test]
 fn cookies_of_others_are_refused_and_one_from_another_life_starts_afresh() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     point.register(1, "chat", 7_200).unwrap();
     let cookie = point.discover(Some("chat"), 10, &[]).unwrap().cookie;
     assert_eq!(point.discover(Some("other"), 10, &cookie).unwrap_err(), Refusal::Cookie);
@@ -346,12 +171,12 @@ fn cookies_of_others_are_refused_and_one_from_another_life_starts_afresh() {
 
 #[test]
 fn a_cookie_from_before_a_restart_lists_everything_again() {
-    let mut before = Point::new();
+    let mut before = Desk::new();
     for number in 0..50 {
         before.register(number, "chat", 7_200).unwrap();
     }
     let cookie = before.discover(Some("chat"), 100, &[]).unwrap().cookie;
-    let mut after = Point {
+    let mut after = Desk {
         server: Server::new(before.now + Duration::from_secs(1), ServerConfig::default(), [1; 16]),
         now: before.now,
     };
@@ -361,7 +186,7 @@ fn a_cookie_from_before_a_restart_lists_everything_again() {
 
 #[test]
 fn pages_keep_within_their_bytes_and_all_is_still_seen() {
-    let mut point = Point::with(|config| config.page_bytes_max = 0);
+    let mut point = Desk::with(|config| config.page_bytes_max = 0);
     for number in 0..400 {
         point.register(number, "chat", 7_200).unwrap();
     }
@@ -381,7 +206,7 @@ fn pages_keep_within_their_bytes_and_all_is_still_seen() {
 
 #[test]
 fn limits_of_zero_and_above_the_largest_page_are_the_largest_page() {
-    let mut point = Point::with(|config| config.page_registrations_max = Limit::new(20));
+    let mut point = Desk::with(|config| config.page_registrations_max = Limit::new(20));
     for number in 0..30 {
         point.register(number, "chat", 7_200).unwrap();
     }
@@ -392,7 +217,7 @@ fn limits_of_zero_and_above_the_largest_page_are_the_largest_page() {
 
 #[test]
 fn a_renewal_passes_at_every_cap_and_a_newcomer_does_not() {
-    let mut point = Point::with(|config| {
+    let mut point = Desk::with(|config| {
         config.registrations_per_peer_max = 2;
         config.registrations_max = 3;
     });
@@ -413,7 +238,7 @@ fn a_renewal_passes_at_every_cap_and_a_newcomer_does_not() {
 
 #[test]
 fn registering_one_namespace_again_and_again_keeps_one_registration() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     point.register(1, "chat", 7_200).unwrap();
     let once = point.server.allocated_bytes();
     for round in 0..2_000 {
@@ -427,7 +252,7 @@ fn registering_one_namespace_again_and_again_keeps_one_registration() {
 
 #[test]
 fn unregister_of_one_namespace_leaves_the_others_and_of_none_takes_all() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     for namespace in ["a", "b", "c"] {
         point.register(1, namespace, 7_200).unwrap();
         point.register(2, namespace, 7_200).unwrap();
@@ -443,13 +268,13 @@ fn unregister_of_one_namespace_leaves_the_others_and_of_none_takes_all() {
 
 #[test]
 fn a_requester_gets_only_what_it_reads() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     point.register_record(&fixtures::record(1, Flavour::Standard), "chat", None).unwrap();
     point.register_record(&fixtures::record(2, Flavour::Legacy), "chat", None).unwrap();
     let both = fixtures::record(3, Flavour::Standard);
     point.register_record(&both, "chat", None).unwrap();
     point.register_record(&fixtures::record(3, Flavour::Legacy), "chat", None).unwrap();
-    let read = |point: &mut Point, requester: &Requester, reads| {
+    let read = |point: &mut Desk, requester: &Requester, reads| {
         let answer = point.discover_as(requester, reads, Some("chat"), 10, &[]).unwrap().unwrap();
         answer.found.iter().map(|found| (found.peer, found.flavour)).collect::<Vec<_>>()
     };
@@ -473,9 +298,9 @@ fn a_requester_gets_only_what_it_reads() {
 
 #[test]
 fn an_answer_waits_for_the_agent_only_where_there_is_something_to_choose() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     let unknown = Requester { may_wait: true, ..stranger() };
-    let ask = |point: &mut Point, requester: &Requester| {
+    let ask = |point: &mut Desk, requester: &Requester| {
         point.discover_as(requester, None, Some("chat"), 10, &[]).unwrap().map(|answer| answer.found.len())
     };
     assert_eq!(ask(&mut point, &unknown), Some(0), "nothing to serve, nothing to wait for");
@@ -486,7 +311,7 @@ fn an_answer_waits_for_the_agent_only_where_there_is_something_to_choose() {
 
 #[test]
 fn a_registration_with_two_records_counts_once_and_each_lives_its_own_ttl() {
-    let mut point = Point::with(|config| config.registrations_per_peer_max = 1);
+    let mut point = Desk::with(|config| config.registrations_per_peer_max = 1);
     point.register_record(&fixtures::record(1, Flavour::Standard), "chat", Some(100)).unwrap();
     point.register_record(&fixtures::record(1, Flavour::Legacy), "chat", Some(200)).unwrap();
     assert_eq!(point.server.stats().registrations, 1);
@@ -500,7 +325,7 @@ fn a_registration_with_two_records_counts_once_and_each_lives_its_own_ttl() {
 
 #[test]
 fn events_tell_what_happened_and_are_bounded() {
-    let mut point = Point::with(|config| config.events_max = 4);
+    let mut point = Desk::with(|config| config.events_max = 4);
     point.register(1, "chat", 60).unwrap();
     point.register(1, "chat", 60).unwrap();
     point.unregister(&peer(1), Some("chat"));
@@ -518,7 +343,7 @@ fn events_tell_what_happened_and_are_bounded() {
 
 #[test]
 fn an_earlier_instant_counts_as_the_latest_seen() {
-    let mut point = Point::new();
+    let mut point = Desk::new();
     point.pass(1_000);
     point.register(1, "chat", 60).unwrap();
     let late = point.now;
@@ -540,7 +365,7 @@ fn the_answer_to_register_says_status_and_ttl_and_fits_the_smallest_reader() {
 
 #[test]
 fn responses_and_unknown_types_are_no_requests() {
-    let point = Point::new();
+    let point = Desk::new();
     let reader = point.server.reader();
     // REGISTER_RESPONSE, type 100, and bytes that are no message.
     for (payload, kind) in [
@@ -556,11 +381,11 @@ fn responses_and_unknown_types_are_no_requests() {
 mod commit_seam {
     use super::*;
 
-    fn deferred() -> Point {
-        Point::with(|config| config.deferred_commit = true)
+    fn deferred() -> Desk {
+        Desk::with(|config| config.deferred_commit = true)
     }
 
-    fn pending(point: &mut Point, number: u64, namespace: &str) -> ChangeId {
+    fn pending(point: &mut Desk, number: u64, namespace: &str) -> ChangeId {
         let record = fixtures::record(number, Flavour::Standard);
         match point.register_pending(&record.peer_id(), Some(record.envelope()), namespace, None) {
             Ok(Registered::Pending(id)) => id,
@@ -568,7 +393,7 @@ mod commit_seam {
         }
     }
 
-    fn listed(point: &mut Point) -> Vec<PeerId> {
+    fn listed(point: &mut Desk) -> Vec<PeerId> {
         point.discover(Some("chat"), 100, &[]).unwrap().peers()
     }
 
@@ -612,13 +437,13 @@ mod commit_seam {
 
     #[test]
     fn what_waits_counts_against_the_quotas() {
-        let mut point = Point::with(|config| {
+        let mut point = Desk::with(|config| {
             config.deferred_commit = true;
             config.registrations_per_peer_max = 2;
             config.registrations_max = 3;
             config.pending_max = 5;
         });
-        let register = |point: &mut Point, number: u64, namespace: &str| {
+        let register = |point: &mut Desk, number: u64, namespace: &str| {
             let record = fixtures::record(number, Flavour::Standard);
             point.register_pending(&record.peer_id(), Some(record.envelope()), namespace, None)
         };

@@ -1,5 +1,6 @@
 //! A world in virtual time for `rendezvous-core`: fixtures, and a seeded network between a point and its clients.
 
+pub mod desk;
 pub mod fixtures;
 mod world;
 

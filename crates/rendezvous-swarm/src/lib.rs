@@ -1,1 +1,3 @@
-//! Skeleton.
+//! libp2p-swarm behaviours for the rendezvous protocol.
+
+pub mod client;

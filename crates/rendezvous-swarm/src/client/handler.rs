@@ -1,0 +1,299 @@
+//! The client's part in one connection.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use libp2p_core::upgrade::{DeniedUpgrade, ReadyUpgrade};
+use libp2p_identity::PeerId;
+use libp2p_swarm::{
+    ConnectionHandler, ConnectionHandlerEvent, Stream, StreamProtocol, StreamUpgradeError, SubstreamProtocol,
+    handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedOutbound, ProtocolsChange},
+};
+use rendezvous_core::client::{Answer, Failure, RequestId, RequestKind};
+
+use super::{
+    DUAL_PROTOCOL,
+    config::Config,
+    exchange::{self, Command, Ended, Framed, Mode, Outcome},
+    readers::{Lent, Readers},
+};
+
+/// Most streams kept for further requests. Requests that find none take a new one.
+const IDLE_STREAMS_MAX: usize = 4;
+
+/// Handles the client's requests on one connection: opens streams, sends requests, and reads and verifies their answers.
+pub struct Handler {
+    config: Arc<Config>,
+    reader: Lent,
+    /// Requests that wait for their turn. Bounded by the state machine's bound on requests in flight at one point.
+    queue: VecDeque<Queued>,
+    /// Streams that are being opened.
+    opening: usize,
+    exchanges: FuturesUnordered<BoxFuture<'static, Ended>>,
+    reuse: Reuse,
+    idle: Vec<Framed>,
+    reports: VecDeque<Report>,
+    /// Failures that are reported when the connection outlives them: the stream may have failed with its connection.
+    suspects: Vec<RequestId>,
+}
+
+struct Queued {
+    command: Command,
+    /// Whether it has failed on a reused stream, and gets one of its own.
+    is_retry: bool,
+}
+
+/// Whether the peer reads several requests on one stream.
+enum Reuse {
+    /// Not tried yet.
+    Unknown,
+    /// The first exchange on a stream that is left open is under way.
+    Trying,
+    /// It has answered; whether it keeps the stream open shows within a second.
+    Watching(BoxFuture<'static, Option<Framed>>),
+    Yes,
+    No,
+}
+
+/// What a handler tells its behaviour.
+#[derive(Debug)]
+pub struct Report(pub(super) Told);
+
+#[derive(Debug)]
+pub(super) enum Told {
+    Ended {
+        id: RequestId,
+        result: Result<Answer, Failure>,
+    },
+    /// Whether the peer keeps a record of each flavour.
+    Dual(bool),
+}
+
+impl Handler {
+    pub(super) fn new(peer: PeerId, config: Arc<Config>, readers: &Readers) -> Self {
+        Self {
+            reuse: if config.reuse_streams { Reuse::Unknown } else { Reuse::No },
+            config,
+            reader: readers.lend(peer),
+            queue: VecDeque::new(),
+            opening: 0,
+            exchanges: FuturesUnordered::new(),
+            idle: Vec::new(),
+            reports: VecDeque::new(),
+            suspects: Vec::new(),
+        }
+    }
+
+    fn report(&mut self, id: RequestId, result: Result<Answer, Failure>) {
+        self.reports.push_back(Report(Told::Ended { id, result }));
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.queue.is_empty() || self.opening > 0 || !self.exchanges.is_empty()
+    }
+
+    /// Starts the next request that has its turn; `Some` if it needs a stream.
+    fn start_next(&mut self) -> Option<Command> {
+        while self.opening + self.exchanges.len() < self.config.streams_max.max(1) {
+            let Queued { command, is_retry } = self.queue.pop_front()?;
+            if command.time_left().is_zero() {
+                self.report(command.id, Err(Failure::TimedOut));
+                continue;
+            }
+            let can_reuse = !is_retry && command.kind != RequestKind::Unregister;
+            match if can_reuse { self.idle.pop() } else { None } {
+                Some(stream) => self.exchanges.push(exchange::run(stream, command, Mode::Reused).boxed()),
+                None => return Some(command),
+            }
+        }
+        None
+    }
+
+    fn on_stream(&mut self, stream: Stream, command: Command) {
+        let mode = match self.reuse {
+            _ if command.kind == RequestKind::Unregister => Mode::OneShot,
+            Reuse::Unknown => {
+                self.reuse = Reuse::Trying;
+                Mode::Kept
+            }
+            Reuse::Yes => Mode::Kept,
+            Reuse::Trying | Reuse::Watching(_) | Reuse::No => Mode::OneShot,
+        };
+        self.exchanges.push(exchange::run(exchange::framed(stream), command, mode).boxed());
+    }
+
+    fn on_ended(&mut self, ended: Ended) {
+        let Ended { command, mode, outcome, stream } = ended;
+        match (stream, &self.reuse) {
+            (Some(stream), Reuse::Trying) if mode == Mode::Kept => {
+                self.reuse = Reuse::Watching(exchange::watch(unheld(stream)).boxed());
+            }
+            (Some(stream), Reuse::Yes) if self.idle.len() < IDLE_STREAMS_MAX => self.idle.push(unheld(stream)),
+            // Whatever the reason, the next try is one that everybody reads.
+            (None, Reuse::Trying) if mode == Mode::Kept => self.reuse = Reuse::No,
+            _ => {}
+        }
+        match outcome {
+            Outcome::Answered(payload) => self.on_answer(&command, payload),
+            Outcome::Sent => self.report(command.id, Ok(Answer::Sent)),
+            Outcome::Malformed(error) => self.report(command.id, Err(Failure::Malformed(error.into()))),
+            Outcome::TimedOut => self.report(command.id, Err(Failure::TimedOut)),
+            Outcome::NotSent => self.report(command.id, Err(Failure::Unreachable)),
+            Outcome::Closed if mode == Mode::Reused => self.queue.push_front(Queued { command, is_retry: true }),
+            Outcome::Closed => self.suspects.push(command.id),
+        }
+    }
+
+    fn on_answer(&mut self, command: &Command, payload: Bytes) {
+        let answer = self.reader.get().read(command.kind, command.namespace.as_ref(), payload);
+        self.report(command.id, answer.map_err(Failure::Malformed));
+    }
+
+    /// Drops kept streams that the peer has closed, or on which it speaks unasked.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) {
+        self.idle.retain_mut(|stream| stream.poll_next_unpin(cx).is_pending() && stream.read_buffer().is_empty());
+    }
+
+    fn poll_watch(&mut self, cx: &mut Context<'_>) {
+        let Reuse::Watching(watch) = &mut self.reuse else { return };
+        match watch.poll_unpin(cx) {
+            Poll::Ready(Some(stream)) => {
+                self.reuse = Reuse::Yes;
+                self.idle.push(stream);
+            }
+            Poll::Ready(None) => self.reuse = Reuse::No,
+            Poll::Pending => {}
+        }
+    }
+}
+
+/// A stream that does not keep its connection alive by being there; the handler does while requests are on their way.
+fn unheld(mut stream: Framed) -> Framed {
+    stream.ignore_for_keep_alive();
+    stream
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Command;
+    type ToBehaviour = Report;
+    type InboundProtocol = DeniedUpgrade;
+    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = Command;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<DeniedUpgrade> {
+        SubstreamProtocol::new(DeniedUpgrade, ())
+    }
+
+    fn connection_keep_alive(&self) -> bool {
+        self.is_busy()
+    }
+
+    fn on_behaviour_event(&mut self, command: Command) {
+        self.queue.push_back(Queued { command, is_retry: false });
+    }
+
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<'_, DeniedUpgrade, ReadyUpgrade<StreamProtocol>, (), Command>,
+    ) {
+        match event {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: command }) => {
+                self.opening = self.opening.saturating_sub(1);
+                self.on_stream(stream, command);
+            }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: command, error }) => {
+                self.opening = self.opening.saturating_sub(1);
+                self.report(command.id, Err(not_opened(&error)));
+            }
+            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Added(mut added)) => {
+                if added.any(|protocol| *protocol == DUAL_PROTOCOL) {
+                    self.reports.push_back(Report(Told::Dual(true)));
+                }
+            }
+            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Removed(mut removed)) => {
+                if removed.any(|protocol| *protocol == DUAL_PROTOCOL) {
+                    self.reports.push_back(Report(Told::Dual(false)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Command, Report>> {
+        for id in std::mem::take(&mut self.suspects) {
+            self.report(id, Err(Failure::ClosedWithoutAnswer));
+        }
+        self.poll_watch(cx);
+        self.poll_idle(cx);
+        loop {
+            if let Some(report) = self.reports.pop_front() {
+                return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(report));
+            }
+            if let Some(command) = self.start_next() {
+                self.opening += 1;
+                let timeout = self.config.negotiation_timeout.min(command.time_left());
+                let protocol = SubstreamProtocol::new(ReadyUpgrade::new(self.config.protocol.clone()), command);
+                let protocol = protocol.with_timeout(timeout);
+                return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+            }
+            match self.exchanges.poll_next_unpin(cx) {
+                Poll::Ready(Some(ended)) => self.on_ended(ended),
+                Poll::Ready(None) | Poll::Pending if self.reports.is_empty() => break,
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+        }
+        if !self.suspects.is_empty() {
+            // The connection looks after itself behind this call, and closes if it is dead.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Option<Report>> {
+        // Answers that came together with the end count; what else there is fails with the connection.
+        loop {
+            if let Some(report) = self.reports.pop_front() {
+                return Poll::Ready(Some(report));
+            }
+            match self.exchanges.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ended { command, outcome: Outcome::Answered(payload), .. })) => {
+                    self.on_answer(&command, payload);
+                }
+                Poll::Ready(Some(_)) => {}
+                Poll::Ready(None) | Poll::Pending => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// Why no stream could be opened.
+fn not_opened(error: &StreamUpgradeError<Infallible>) -> Failure {
+    match error {
+        StreamUpgradeError::NegotiationFailed => Failure::Unsupported,
+        StreamUpgradeError::Timeout => Failure::TimedOut,
+        StreamUpgradeError::Io(_) => Failure::Unreachable,
+        StreamUpgradeError::Apply(never) => match *never {},
+    }
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler")
+            .field("queued", &self.queue.len())
+            .field("opening", &self.opening)
+            .field("exchanges", &self.exchanges.len())
+            .field("idle", &self.idle.len())
+            .finish_non_exhaustive()
+    }
+}
