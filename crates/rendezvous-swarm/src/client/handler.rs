@@ -18,8 +18,9 @@ use libp2p_swarm::{
 };
 use rendezvous_core::client::{Answer, Failure, RequestId, RequestKind};
 
+use crate::DUAL_PROTOCOL;
+
 use super::{
-    DUAL_PROTOCOL,
     config::Config,
     exchange::{self, Command, Ended, Framed, Mode, Outcome},
     readers::{Lent, Readers},
@@ -213,14 +214,14 @@ impl ConnectionHandler for Handler {
                 self.opening = self.opening.saturating_sub(1);
                 self.report(command.id, Err(not_opened(&error)));
             }
-            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Added(mut added)) => {
-                if added.any(|protocol| *protocol == DUAL_PROTOCOL) {
-                    self.reports.push_back(Report(Told::Dual(true)));
-                }
-            }
-            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Removed(mut removed)) => {
-                if removed.any(|protocol| *protocol == DUAL_PROTOCOL) {
-                    self.reports.push_back(Report(Told::Dual(false)));
+            ConnectionEvent::RemoteProtocolsChange(change) => {
+                let is_dual = |protocol: &StreamProtocol| *protocol == DUAL_PROTOCOL;
+                let (concerns_dual, dual) = match change {
+                    ProtocolsChange::Added(mut added) => (added.any(is_dual), true),
+                    ProtocolsChange::Removed(mut removed) => (removed.any(is_dual), false),
+                };
+                if concerns_dual {
+                    self.reports.push_back(Report(Told::Dual(dual)));
                 }
             }
             _ => {}
