@@ -34,6 +34,7 @@
 
 pub mod client;
 mod clock;
+mod deadline;
 pub mod server;
 
 use libp2p_swarm::StreamProtocol;

@@ -1,6 +1,6 @@
 //! Settings of the shell around the point.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use rendezvous_core::server::ServerConfig;
 use rendezvous_wire::frame;
@@ -15,27 +15,34 @@ pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// do not come back when it is closed.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Time for an answer to be taken by its reader.
+/// Time for each [`WRITE_BYTES`] of an answer to be taken by its reader: the slowest reader that gets a page of 1 MiB
+/// takes 6.5 KiB a second.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer that [`Config::write_timeout`] is for.
+pub const WRITE_BYTES: usize = 64 << 10;
 
 /// Time for the protocol of a stream to be negotiated.
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Settings of [`Behaviour`](super::Behaviour).
+/// Settings of [`Behaviour`](super::Behaviour). A time of more than a day counts as a day.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Settings of the point itself. [`ServerConfig::deferred_commit`] is ignored: the registry lives in memory.
+    /// Settings of the point itself. There is no need for [`ServerConfig::deferred_commit`]: the registry lives
+    /// in memory, where changes are committed at once.
     pub server: ServerConfig,
     /// Longest request payload in bytes. Default [`frame::REQUEST_BYTES_MAX`].
     pub request_bytes_max: usize,
     /// Streams in flight on one connection; another one is reset. Default [`STREAMS_PER_CONNECTION_MAX`].
     pub streams_per_connection_max: usize,
-    /// Default [`FRAME_TIMEOUT`].
+    /// Requests that one stream may carry, after which it is closed. Default `None`: as many as come.
+    pub requests_per_stream_max: Option<NonZeroU32>,
+    /// Time for a frame, from its first byte to its last. Default [`FRAME_TIMEOUT`].
     pub frame_timeout: Duration,
-    /// Default [`IDLE_TIMEOUT`].
+    /// Time that a stream may be silent between frames. Default [`IDLE_TIMEOUT`].
     pub idle_timeout: Duration,
-    /// Default [`WRITE_TIMEOUT`].
+    /// Time for each begun [`WRITE_BYTES`] of an answer to be taken. Default [`WRITE_TIMEOUT`].
     pub write_timeout: Duration,
 }
 
@@ -45,9 +52,18 @@ impl Default for Config {
             server: ServerConfig::default(),
             request_bytes_max: frame::REQUEST_BYTES_MAX,
             streams_per_connection_max: STREAMS_PER_CONNECTION_MAX,
+            requests_per_stream_max: None,
             frame_timeout: FRAME_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
         }
+    }
+}
+
+impl Config {
+    /// Time for an answer of so many bytes.
+    pub(super) fn write_timeout_of(&self, bytes: usize) -> Duration {
+        let parts = u32::try_from(bytes.div_ceil(WRITE_BYTES)).unwrap_or(u32::MAX);
+        self.write_timeout.saturating_mul(parts)
     }
 }

@@ -1,8 +1,9 @@
 //! One connection: the streams that its peer opens.
 
 use std::{
+    array,
     convert::Infallible,
-    fmt,
+    fmt, iter,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -57,7 +58,8 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = ();
 
     fn listen_protocol(&self) -> SubstreamProtocol<Upgrade> {
-        SubstreamProtocol::new(Upgrade, ()).with_timeout(NEGOTIATION_TIMEOUT)
+        let is_dual = self.session.shared.config.server.accepts == Flavours::BOTH;
+        SubstreamProtocol::new(Upgrade { is_dual }, ()).with_timeout(NEGOTIATION_TIMEOUT)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, (), Infallible>> {
@@ -87,17 +89,19 @@ impl fmt::Debug for Handler {
     }
 }
 
-/// Accepts streams of the protocol, and lists `/rendezvous/dual/1.0.0` beside it: the sign that this point keeps a record
-/// of each flavour. A stream under that name is served alike.
+/// Accepts streams of the protocol. Beside it a point that takes records of both flavours lists
+/// `/rendezvous/dual/1.0.0`, the sign that it keeps one of each; a stream under that name is served alike.
 #[derive(Clone, Copy, Debug)]
-pub struct Upgrade;
+pub struct Upgrade {
+    is_dual: bool,
+}
 
 impl UpgradeInfo for Upgrade {
     type Info = StreamProtocol;
-    type InfoIter = [StreamProtocol; 2];
+    type InfoIter = iter::Take<array::IntoIter<StreamProtocol, 2>>;
 
-    fn protocol_info(&self) -> [StreamProtocol; 2] {
-        [PROTOCOL, DUAL_PROTOCOL]
+    fn protocol_info(&self) -> Self::InfoIter {
+        [PROTOCOL, DUAL_PROTOCOL].into_iter().take(if self.is_dual { 2 } else { 1 })
     }
 }
 

@@ -1,19 +1,27 @@
 //! One inbound stream: frames in, answers out, in order, until its end.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Poll, ready},
+};
 
-use asynchronous_codec::FramedRead;
 use bytes::Bytes;
-use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _, FutureExt as _, StreamExt as _, future::Either};
-use futures_timer::Delay;
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use libp2p_identity::PeerId;
-use rendezvous_core::server::{Command, Discover, Discovered, Refusal, Registered, Requester, registered_frame};
-use rendezvous_wire::{FrameCodec, MessageType, Page};
+use rendezvous_core::server::{Command, Discover, Discovered, Refusal, Requester, registered_frame};
+use rendezvous_wire::{CodecError, MessageType, Page};
 
 use super::{
     agent::Agent,
+    frames::Frames,
     shared::{Counters, Shared},
 };
+use crate::deadline::Deadline;
+
+/// Requests of one stream that are answered before the connection's other streams, and the tasks beside it, have their
+/// turn.
+const REQUESTS_PER_TURN: u32 = 32;
 
 /// What a stream's future needs.
 #[derive(Clone)]
@@ -33,92 +41,98 @@ enum Answer {
     Close,
 }
 
+impl Answer {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Frame(frame) => frame,
+            Self::Page(page) => page.as_bytes(),
+            Self::Nothing | Self::Close => &[],
+        }
+    }
+}
+
 impl Session {
     /// Serves a stream until it ends or breaks a rule.
-    pub(super) async fn serve<S>(self, stream: S)
+    pub(super) async fn serve<S>(self, mut stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let counters = &self.shared.counters;
+        let (config, counters) = (&self.shared.config, &self.shared.counters);
         Counters::count(&counters.streams);
-        let codec = FrameCodec::new(self.shared.config.request_bytes_max);
-        let mut frames = FramedRead::new(stream, codec);
-        while let Some(payload) = self.next_frame(&mut frames).await {
+        let mut frames = Frames::new(config.request_bytes_max);
+        let mut deadline = Deadline::after(config.idle_timeout);
+        let mut requests: u32 = 0;
+        while let Some(payload) = self.next_frame(&mut frames, &mut stream, &mut deadline).await {
             let answer = self.answer(&payload).await;
-            let bytes = match &answer {
-                Answer::Frame(frame) => &frame[..],
-                Answer::Page(page) => page.as_bytes(),
-                Answer::Nothing => continue,
-                Answer::Close => {
-                    Counters::count(&counters.bad_frames);
-                    break;
+            drop(payload);
+            if let Answer::Close = answer {
+                Counters::count(&counters.bad_frames);
+                break;
+            }
+            let bytes = answer.as_bytes();
+            if !bytes.is_empty() {
+                let write = async {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await
+                };
+                match deadline.within(config.write_timeout_of(bytes.len()), write).await {
+                    Some(Ok(())) => {}
+                    // It has left before its answer, which is its right.
+                    Some(Err(_)) => return,
+                    None => {
+                        Counters::count(&counters.slow_readers);
+                        return;
+                    }
                 }
-            };
-            let write = async {
-                frames.write_all(bytes).await?;
-                frames.flush().await
-            };
-            match within(self.shared.config.write_timeout, write).await {
-                Some(Ok(())) => {}
-                // It has left before its answer, which is its right.
-                Some(Err(_)) => return,
-                None => {
-                    Counters::count(&counters.slow_readers);
-                    return;
-                }
+            }
+            requests = requests.saturating_add(1);
+            if config.requests_per_stream_max.is_some_and(|max| requests >= max.get()) {
+                Counters::count(&counters.spent_streams);
+                break;
+            }
+            if requests.is_multiple_of(REQUESTS_PER_TURN) {
+                yield_now().await;
             }
         }
         // Some clients read until the end.
-        let _ = within(self.shared.config.write_timeout, frames.close()).await;
+        let _ = deadline.within(config.write_timeout, stream.close()).await;
     }
 
     /// The next payload; `None` at the end, or where the stream cannot or must not be read on.
-    async fn next_frame<S>(&self, frames: &mut FramedRead<S, FrameCodec>) -> Option<Bytes>
+    async fn next_frame<S>(&self, frames: &mut Frames, stream: &mut S, deadline: &mut Deadline) -> Option<Bytes>
     where
         S: AsyncRead + Unpin,
     {
         let (config, counters) = (&self.shared.config, &self.shared.counters);
-        let mut has_begun = !frames.read_buffer().is_empty();
-        let mut deadline = Delay::new(if has_begun { config.frame_timeout } else { config.idle_timeout });
+        let mut has_begun = frames.has_begun();
+        deadline.set(if has_begun { config.frame_timeout } else { config.idle_timeout });
         poll_fn(|cx| {
-            if let Poll::Ready(frame) = frames.poll_next_unpin(cx) {
-                return Poll::Ready(match frame {
-                    Some(Ok(payload)) => Some(payload),
-                    Some(Err(error)) => {
-                        if let rendezvous_wire::CodecError::Frame(_) = error {
-                            Counters::count(&counters.bad_frames);
-                        }
-                        None
-                    }
-                    None => None,
-                });
+            if let Poll::Ready(frame) = frames.poll_next(cx, stream) {
+                if let Err(CodecError::Frame(_)) = frame {
+                    Counters::count(&counters.bad_frames);
+                }
+                return Poll::Ready(frame.ok().flatten());
             }
             // A frame has its deadline from its first byte on.
-            if !has_begun && !frames.read_buffer().is_empty() {
+            if !has_begun && frames.has_begun() {
                 has_begun = true;
-                deadline.reset(config.frame_timeout);
+                deadline.set(config.frame_timeout);
             }
-            if deadline.poll_unpin(cx).is_ready() {
-                Counters::count(if has_begun { &counters.slow_senders } else { &counters.idle_streams });
-                return Poll::Ready(None);
-            }
-            Poll::Pending
+            ready!(deadline.poll(cx));
+            Counters::count(if has_begun { &counters.slow_senders } else { &counters.idle_streams });
+            Poll::Ready(None)
         })
         .await
     }
 
     async fn answer(&self, payload: &Bytes) -> Answer {
         let (kind, refusal) = match self.shared.reader.read(&self.peer, payload) {
-            Ok(Command::Register(register)) => {
-                match self.shared.with_server(|server, now| server.handle_register(now, &self.peer, register)) {
-                    Ok(Registered::Done(ttl)) => return Answer::Frame(registered_frame(ttl)),
-                    // The behaviour switches deferred commits off; see `Config::server`.
-                    Ok(Registered::Pending(_)) => (MessageType::Register, Refusal::StoreFailed),
-                    Err(refusal) => (MessageType::Register, refusal),
-                }
-            }
+            Ok(Command::Register(register)) => match self.shared.register(&self.peer, register) {
+                Ok(ttl) => return Answer::Frame(registered_frame(ttl)),
+                Err(refusal) => (MessageType::Register, refusal),
+            },
             Ok(Command::Unregister(unregister)) => {
-                self.shared.with_server(|server, now| server.handle_unregister(now, &self.peer, &unregister));
+                self.shared.unregister(&self.peer, &unregister);
                 return Answer::Nothing;
             }
             Ok(Command::Discover(discover)) => match self.discover(&discover).await {
@@ -154,10 +168,16 @@ impl Session {
     }
 }
 
-/// What a future comes to, unless it takes longer.
-async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    match futures::future::select(std::pin::pin!(future), Delay::new(limit)).await {
-        Either::Left((output, _)) => Some(output),
-        Either::Right(_) => None,
-    }
+/// Gives way once.
+async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
