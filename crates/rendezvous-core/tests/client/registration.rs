@@ -1,7 +1,7 @@
 //! What is sent to register, and what addresses do to it.
 
 use multiaddr::{Multiaddr, Protocol};
-use rendezvous_core::client::{Answer, Client, ClientConfig, Event, Failure, REFRESH_MIN, RequestKind};
+use rendezvous_core::client::{Answer, ClientConfig, Event, Failure, From, REFRESH_MIN, RequestKind};
 use rendezvous_record::{Flavour, Limits};
 use rendezvous_sim::fixtures;
 use rendezvous_wire::{Ttl, frame::REGISTER_BYTES_MAX};
@@ -285,8 +285,7 @@ fn an_earlier_instant_is_taken_for_the_latest_seen() {
     let refresh_at = rig.client.poll_timeout();
     rig.client.handle_timeout(fixtures::EPOCH + secs(100));
     // Seen from before: the deadline of what is sent counts from the latest instant.
-    let query = Client::discover;
-    query(&mut rig.client, rig.now, point(0), None, None, rendezvous_core::client::From::Fresh);
+    rig.client.discover(rig.now, point(0), None, None, From::Fresh);
     let request = rig.client.poll_request(rig.now).expect("a DISCOVER");
     assert_eq!(request.deadline, fixtures::EPOCH + secs(110));
     rig.fail(&request, Failure::Unreachable);
