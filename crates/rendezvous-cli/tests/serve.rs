@@ -144,7 +144,7 @@ fn statistics_are_printed_when_they_have_changed() {
     let args = ["register", "--point", &point.address, "--namespace", "chat", "--address", "/ip4/192.0.2.1/tcp/1"];
     run(&[&args[..], &["--once"]].concat()).succeeded();
     let line = point.running.line();
-    assert!(line.starts_with("statistics: 1 registrations in 1 namespaces (chat 1); so far 1 registers, "), "{line}");
+    assert!(line.starts_with("statistics: 1 registration in 1 namespace (chat 1); so far 1 register, "), "{line}");
     // Nothing happens, so that nothing is printed until the end.
     point.running.signal("TERM");
     assert_eq!(point.running.ended().succeeded().stdout, [""; 0]);
