@@ -95,7 +95,11 @@ fn to_stderr(kind: &str, text: &str) {
 
 /// A number of things, as one says it.
 pub(crate) fn count(number: u64, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+    match thing.strip_suffix('y') {
+        _ if number == 1 => format!("{number} {thing}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {thing}s"),
+    }
 }
 
 /// A stranger's words in a form that a terminal takes without acting on them, on one line.

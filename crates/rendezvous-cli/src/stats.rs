@@ -49,7 +49,7 @@ impl fmt::Display for Snapshot {
             (renewals, "renewal"),
             (unregisters, "unregister"),
             (discovers, "discover"),
-            (expiries, "expiration"),
+            (expiries, "expiry"),
             (refusals, "refusal"),
         ];
         f.write_str("; so far")?;
