@@ -1,0 +1,180 @@
+//! What a client asks, and what its application hears, when points answer as they should.
+
+mod client_common;
+
+use client_common::{Client, Point, namespace, page, record, within};
+use libp2p_swarm::SwarmEvent;
+use rendezvous_swarm::client::{Config, Event, From, Limit, Ttl};
+use rendezvous_wire::Request;
+
+#[tokio::test]
+async fn a_registration_is_told_with_the_granted_ttl() {
+    within(async {
+        let mut point = Point::new().await;
+        let mut client = Client::of(&point, Config::default()).await;
+        let id = client.behaviour().register(namespace("chat"), [point.id], Some(Ttl::from_secs(9_000)));
+        let script = async {
+            let mut stream = point.accept().await;
+            let record = stream.register().await;
+            stream.grant(7_777).await;
+            (stream, record)
+        };
+        let ((_stream, record), event) = futures::join!(script, client.event());
+        let Event::Registered { id: registered, point: at, namespace: name, ttl, .. } = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!((registered, at, name, ttl), (id, point.id, namespace("chat"), Ttl::from_secs(7_777)));
+        assert_eq!(record.peer_id(), client.id());
+        assert_eq!(record.addresses().collect::<Vec<_>>(), [client.address.clone()]);
+        assert!(client.behaviour().is_registered(id, &point.id));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_discovered_peer_is_announced_and_dialled_by_its_id() {
+    within(async {
+        let mut point = Point::new().await;
+        let mut client = Client::of(&point, Config::default()).await;
+        let other = Point::new().await;
+        let bystander = record(&["/ip4/192.0.2.1/tcp/4001".parse().expect("an address")]);
+
+        // The point lists one that can be reached, in the name of a peer whose key the test has not got: so a record of
+        // its own stands for it, and the dial goes to the address it gives.
+        let query = client.behaviour().discover(point.id, Some(namespace("chat")), Limit::new(10).into(), From::Fresh);
+        let script = async {
+            let mut stream = point.accept().await;
+            let payload = stream.request().await.expect("a request");
+            let Ok(Request::Discover(discover)) = Request::decode(&payload) else { panic!("no DISCOVER") };
+            assert_eq!((discover.namespace, discover.limit), (Some(&b"chat"[..]), Some(10)));
+            stream.send(&page("chat", &[bystander.envelope()], b"cookie")).await;
+            stream
+        };
+        let (_stream, event) = futures::join!(script, client.event());
+        let Event::Discovered { query: answered, registrations, more: true, page: 1, .. } = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(answered, query);
+        let [found] = registrations.as_slice() else { panic!("{registrations:?}") };
+        assert_eq!(found.record.peer_id(), bystander.peer_id());
+        let addresses: Vec<_> = bystander.addresses().collect();
+        assert_eq!(client.told, [(bystander.peer_id(), addresses[0].clone())]);
+        assert_eq!(client.behaviour().addresses_of(&bystander.peer_id()), addresses);
+        drop(other);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_query_without_a_namespace_asks_for_all() {
+    within(async {
+        let mut point = Point::new().await;
+        let mut client = Client::of(&point, Config::default()).await;
+        let query = client.behaviour().discover(point.id, None, None, From::Cookie);
+        let script = async {
+            let mut stream = point.accept().await;
+            let payload = stream.request().await.expect("a request");
+            let Ok(Request::Discover(discover)) = Request::decode(&payload) else { panic!("no DISCOVER") };
+            assert_eq!((discover.namespace, discover.cookie), (None, None));
+            stream.send(&page("chat", &[], b"cookie")).await;
+            stream
+        };
+        let (_stream, event) = futures::join!(script, client.event());
+        assert!(
+            matches!(&event, Event::Discovered { query: answered, registrations, more: false, .. }
+                if *answered == query && registrations.is_empty()),
+            "{event:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unregister_is_half_closed_and_told_once_the_point_has_closed() {
+    within(async {
+        let mut point = Point::new().await;
+        let mut client = Client::of(&point, Config::default()).await;
+        let request = client.behaviour().unregister_at(point.id, namespace("chat"));
+        let script = async {
+            let mut stream = point.accept().await;
+            let payload = stream.request().await.expect("a request");
+            let Ok(Request::Unregister(unregister)) = Request::decode(&payload) else { panic!("no UNREGISTER") };
+            assert_eq!(unregister.namespace, Some(&b"chat"[..]));
+            assert_eq!(stream.request().await, None);
+            stream.close().await;
+        };
+        let ((), event) = futures::join!(script, client.event());
+        assert!(
+            matches!(&event, Event::UnregisteredAt { request: ended, failure: None, .. } if *ended == request),
+            "{event:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_point_that_keeps_an_unregister_open_does_not_hold_up_its_end() {
+    within(async {
+        let mut point = Point::new().await;
+        let mut client = Client::of(&point, Config::default()).await;
+        client.behaviour().unregister_at(point.id, namespace("chat"));
+        let script = async {
+            let mut stream = point.accept().await;
+            stream.request().await.expect("a request");
+            stream
+        };
+        let (_stream, event) = futures::join!(script, client.event());
+        assert!(matches!(&event, Event::UnregisteredAt { failure: None, .. }), "{event:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_wait_for_the_one_dial_and_each_gets_its_own_answer() {
+    within(async {
+        let mut point = Point::new().await;
+        let mut client = Client::of(&point, Config::default()).await;
+        let names: Vec<String> = (0..20).map(|number| format!("name-{number}")).collect();
+        let mut queries = Vec::new();
+        for name in &names {
+            queries.push(client.behaviour().discover(point.id, Some(namespace(name)), None, From::Fresh));
+        }
+        let script = async {
+            let mut streams = Vec::new();
+            for _ in &names {
+                let mut stream = point.accept().await;
+                let payload = stream.request().await.expect("a request");
+                let Ok(Request::Discover(discover)) = Request::decode(&payload) else { panic!("no DISCOVER") };
+                let name = core::str::from_utf8(discover.namespace.expect("a name")).expect("utf-8");
+                stream.send(&page(name, &[record(&[]).envelope()], name.as_bytes())).await;
+                streams.push(stream);
+            }
+            streams
+        };
+        let listen = async {
+            let (mut answers, mut connections) = (Vec::new(), 0);
+            while answers.len() < names.len() {
+                match client.swarm_event().await {
+                    SwarmEvent::Behaviour(client_common::MemberEvent::Rendezvous(Event::Discovered {
+                        query,
+                        namespace,
+                        registrations,
+                        ..
+                    })) => {
+                        assert!(registrations.iter().all(|found| Some(&found.namespace) == namespace.as_ref()));
+                        answers.push((query, namespace));
+                    }
+                    SwarmEvent::ConnectionEstablished { .. } => connections += 1,
+                    _ => {}
+                }
+            }
+            assert_eq!(connections, 1);
+            answers.sort();
+            answers
+        };
+        let (_streams, answers) = futures::join!(script, listen);
+        let expected: Vec<_> = queries.into_iter().zip(names.iter().map(|name| Some(namespace(name)))).collect();
+        assert_eq!(answers, expected);
+    })
+    .await;
+}
