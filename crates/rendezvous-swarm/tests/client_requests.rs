@@ -35,32 +35,55 @@ async fn a_registration_is_told_with_the_granted_ttl() {
 async fn a_discovered_peer_is_announced_and_dialled_by_its_id() {
     within(async {
         let mut point = Point::new().await;
-        let mut client = Client::of(&point, Config::default()).await;
-        let other = Point::new().await;
-        let bystander = record(&["/ip4/192.0.2.1/tcp/4001".parse().expect("an address")]);
+        let (other, own) = (Client::new().await, Client::new().await);
+        let (mut other, mut client) = (other.knowing(&point), own.knowing(&point));
+        other.behaviour().register(namespace("chat"), [point.id], None);
+        client.behaviour().register(namespace("chat"), [point.id], None);
+        let (_, of_other) = futures::join!(other.event(), point.grant_registration());
+        let (_, of_client) = futures::join!(client.event(), point.grant_registration());
 
-        // The point lists one that can be reached, in the name of a peer whose key the test has not got: so a record of
-        // its own stands for it, and the dial goes to the address it gives.
         let query = client.behaviour().discover(point.id, Some(namespace("chat")), Limit::new(10).into(), From::Fresh);
         let script = async {
             let mut stream = point.accept().await;
             let payload = stream.request().await.expect("a request");
             let Ok(Request::Discover(discover)) = Request::decode(&payload) else { panic!("no DISCOVER") };
             assert_eq!((discover.namespace, discover.limit), (Some(&b"chat"[..]), Some(10)));
-            stream.send(&page("chat", &[bystander.envelope()], b"cookie")).await;
+            stream.send(&page("chat", &[of_other.envelope(), of_client.envelope()], b"cookie")).await;
             stream
         };
         let (_stream, event) = futures::join!(script, client.event());
-        let Event::Discovered { query: answered, registrations, more: true, page: 1, .. } = event else {
+        let Event::Discovered { query: answered, registrations, skipped, more: true, page: 1, .. } = event else {
             panic!("{event:?}")
         };
-        assert_eq!(answered, query);
+        assert_eq!((answered, skipped.own), (query, 1));
         let [found] = registrations.as_slice() else { panic!("{registrations:?}") };
-        assert_eq!(found.record.peer_id(), bystander.peer_id());
-        let addresses: Vec<_> = bystander.addresses().collect();
-        assert_eq!(client.told, [(bystander.peer_id(), addresses[0].clone())]);
-        assert_eq!(client.behaviour().addresses_of(&bystander.peer_id()), addresses);
-        drop(other);
+        assert_eq!(found.record.peer_id(), other.id());
+
+        assert!(client.told.contains(&(other.id(), other.address.clone())), "{:?}", client.told);
+        assert_eq!(client.behaviour().addresses_of(&other.id()), [other.address.clone()]);
+        let other_id = other.id();
+        assert!(other.run_until(client.dial(other_id)).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn addresses_are_not_announced_where_that_is_switched_off() {
+    within(async {
+        let mut point = Point::new().await;
+        let mut client = Client::of(&point, Config { announce_addresses: false, ..Config::default() }).await;
+        client.behaviour().discover(point.id, Some(namespace("chat")), None, From::Fresh);
+        let found = record(&["/ip4/192.0.2.1/tcp/4001".parse().expect("an address")]);
+        let script = async {
+            let mut stream = point.accept().await;
+            stream.request().await.expect("a request");
+            stream.send(&page("chat", &[found.envelope()], b"cookie")).await;
+            stream
+        };
+        let (_stream, event) = futures::join!(script, client.event());
+        assert!(matches!(event, Event::Discovered { .. }), "{event:?}");
+        assert!(client.told.iter().all(|(peer, _)| *peer != found.peer_id()), "{:?}", client.told);
+        assert_eq!(client.behaviour().addresses_of(&found.peer_id()).len(), 1);
     })
     .await;
 }

@@ -15,9 +15,7 @@ use libp2p_identity::Keypair;
 use libp2p_swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts};
 use rendezvous_record::{Flavour, Limits, VerifiedRecord};
 use rendezvous_swarm::client::{self, ClientConfig, Config, Event, Namespace, Ttl};
-use rendezvous_wire::{
-    CodecError, FrameCodec, PROTOCOL, PageWriter, RegisterResponse, Request, Response, Status, frame,
-};
+use rendezvous_wire::{FrameCodec, PROTOCOL, PageWriter, RegisterResponse, Request, Response, Status, frame};
 use tokio::task::JoinHandle;
 
 use self::acceptor::Acceptor;
@@ -103,9 +101,12 @@ impl Client {
 
     /// A client that knows where the point is.
     pub async fn of(point: &Point, config: Config) -> Self {
-        let mut client = Self::with(config).await;
-        client.meet(point.id, point.address.clone());
-        client
+        Self::with(config).await.knowing(point)
+    }
+
+    pub fn knowing(mut self, point: &Point) -> Self {
+        self.meet(point.id, point.address.clone());
+        self
     }
 
     pub fn meet(&mut self, point: PeerId, address: Multiaddr) {
@@ -210,6 +211,15 @@ impl Point {
         Conversation(FramedRead::new(stream, FrameCodec::new(frame::REQUEST_BYTES_MAX)))
     }
 
+    /// Grants the next request, which must be a REGISTER, two hours, and gives its record.
+    pub async fn grant_registration(&mut self) -> VerifiedRecord {
+        let mut stream = self.accept().await;
+        let record = stream.register().await;
+        stream.grant(7_200).await;
+        stream.close().await;
+        record
+    }
+
     /// Takes the point down, with all its connections and its listener.
     pub async fn stop(self) {
         self.task.abort();
@@ -234,7 +244,7 @@ impl Conversation {
         VerifiedRecord::verify(Bytes::copy_from_slice(envelope), &Limits::default()).expect("a record that verifies")
     }
 
-    /// Waits until the client has closed its side, or the whole stream.
+    /// Waits until the client has closed its side, or dropped the stream.
     pub async fn closed(&mut self) {
         while let Some(Ok(_)) = self.0.next().await {}
     }
@@ -284,9 +294,4 @@ pub fn page(namespace: &str, records: &[&[u8]], cookie: &[u8]) -> Vec<u8> {
 pub fn record(addresses: &[Multiaddr]) -> VerifiedRecord {
     let key = Keypair::generate_ed25519();
     VerifiedRecord::sign(&key, Flavour::Standard, 1, addresses, &Limits::default()).expect("to sign")
-}
-
-/// Whether a stream failed rather than carried something.
-pub fn is_broken<T>(item: &Option<Result<T, CodecError>>) -> bool {
-    matches!(item, None | Some(Err(_)))
 }
