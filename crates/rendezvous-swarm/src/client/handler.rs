@@ -156,6 +156,16 @@ impl Handler {
         self.report(command.id, answer.map_err(Failure::Malformed));
     }
 
+    fn on_protocols(&mut self, change: ProtocolsChange<'_>) {
+        let (is_dual, has_changed) = match change {
+            ProtocolsChange::Added(mut added) => (true, added.any(|protocol| *protocol == DUAL_PROTOCOL)),
+            ProtocolsChange::Removed(mut removed) => (false, removed.any(|protocol| *protocol == DUAL_PROTOCOL)),
+        };
+        if has_changed {
+            self.reports.push_back(Report(Told::Dual(is_dual)));
+        }
+    }
+
     /// Drops kept streams that the peer has closed, or on which it speaks unasked.
     fn poll_idle(&mut self, cx: &mut Context<'_>) {
         self.idle.retain_mut(|stream| stream.poll_next_unpin(cx).is_pending() && stream.read_buffer().is_empty());
@@ -213,16 +223,7 @@ impl ConnectionHandler for Handler {
                 self.opening = self.opening.saturating_sub(1);
                 self.report(command.id, Err(not_opened(&error)));
             }
-            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Added(mut added)) => {
-                if added.any(|protocol| *protocol == DUAL_PROTOCOL) {
-                    self.reports.push_back(Report(Told::Dual(true)));
-                }
-            }
-            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Removed(mut removed)) => {
-                if removed.any(|protocol| *protocol == DUAL_PROTOCOL) {
-                    self.reports.push_back(Report(Told::Dual(false)));
-                }
-            }
+            ConnectionEvent::RemoteProtocolsChange(change) => self.on_protocols(change),
             _ => {}
         }
     }
