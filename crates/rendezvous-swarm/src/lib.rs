@@ -1,3 +1,45 @@
-//! libp2p-swarm behaviours for the rendezvous protocol.
+//! The [libp2p rendezvous protocol] as behaviours for [`libp2p_swarm`].
+//!
+//! - [`server::Behaviour`] is a rendezvous point: others register with it and discover each other there.
+//! - [`client::Behaviour`] keeps this peer registered with points, and asks them who else is.
+//!
+//! Both are shells around the state machines of [`rendezvous_core`]: they translate and hold no policy. Requests and answers
+//! are read, verified and written in the tasks of their connections, not in the swarm's loop. Neither needs a particular
+//! runtime.
+//!
+//! ```
+//! use libp2p_identity::Keypair;
+//! use libp2p_swarm::NetworkBehaviour;
+//! use rendezvous_swarm::{client, server};
+//!
+//! #[derive(NetworkBehaviour)]
+//! #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
+//! struct Behaviour {
+//!     point: server::Behaviour,
+//!     rendezvous: client::Behaviour,
+//! }
+//!
+//! let key = Keypair::generate_ed25519();
+//! let behaviour = Behaviour {
+//!     point: server::Behaviour::new(server::Config::default()),
+//!     rendezvous: client::Behaviour::new(key, client::Config::default()),
+//! };
+//! assert_eq!(behaviour.point.stats().registrations, 0);
+//! ```
+//!
+//! # Neighbours
+//! `rendezvous-core` is the protocol without IO; `rendezvous-wire` its messages; `rendezvous-record` the signed records.
+//!
+//! [libp2p rendezvous protocol]: https://github.com/libp2p/specs/blob/master/rendezvous/README.md
 
 pub mod client;
+mod clock;
+pub mod server;
+
+use libp2p_swarm::StreamProtocol;
+
+/// Protocol that is spoken.
+pub const PROTOCOL: StreamProtocol = StreamProtocol::new(rendezvous_wire::PROTOCOL);
+
+/// Listed by a point that keeps a record of each envelope flavour.
+pub const DUAL_PROTOCOL: StreamProtocol = StreamProtocol::new("/rendezvous/dual/1.0.0");

@@ -19,8 +19,9 @@ use rendezvous_core::{
 use rendezvous_record::{Flavours, VerifiedRecord};
 use rendezvous_wire::{Limit, Namespace, Ttl};
 
+use crate::clock::Clock;
+
 use super::{
-    clock::Clock,
     config::Config,
     exchange::Command,
     links::Links,

@@ -18,8 +18,9 @@ use libp2p_swarm::{
 };
 use rendezvous_core::client::{Answer, Failure, RequestId, RequestKind};
 
+use crate::DUAL_PROTOCOL;
+
 use super::{
-    DUAL_PROTOCOL,
     config::Config,
     exchange::{self, Command, Ended, Framed, Mode, Outcome},
     readers::{Lent, Readers},
@@ -156,16 +157,6 @@ impl Handler {
         self.report(command.id, answer.map_err(Failure::Malformed));
     }
 
-    fn on_protocols(&mut self, change: ProtocolsChange<'_>) {
-        let (is_dual, has_changed) = match change {
-            ProtocolsChange::Added(mut added) => (true, added.any(|protocol| *protocol == DUAL_PROTOCOL)),
-            ProtocolsChange::Removed(mut removed) => (false, removed.any(|protocol| *protocol == DUAL_PROTOCOL)),
-        };
-        if has_changed {
-            self.reports.push_back(Report(Told::Dual(is_dual)));
-        }
-    }
-
     /// Drops kept streams that the peer has closed, or on which it speaks unasked.
     fn poll_idle(&mut self, cx: &mut Context<'_>) {
         self.idle.retain_mut(|stream| stream.poll_next_unpin(cx).is_pending() && stream.read_buffer().is_empty());
@@ -223,7 +214,16 @@ impl ConnectionHandler for Handler {
                 self.opening = self.opening.saturating_sub(1);
                 self.report(command.id, Err(not_opened(&error)));
             }
-            ConnectionEvent::RemoteProtocolsChange(change) => self.on_protocols(change),
+            ConnectionEvent::RemoteProtocolsChange(change) => {
+                let is_dual = |protocol: &StreamProtocol| *protocol == DUAL_PROTOCOL;
+                let (concerns_dual, dual) = match change {
+                    ProtocolsChange::Added(mut added) => (added.any(is_dual), true),
+                    ProtocolsChange::Removed(mut removed) => (removed.any(is_dual), false),
+                };
+                if concerns_dual {
+                    self.reports.push_back(Report(Told::Dual(dual)));
+                }
+            }
             _ => {}
         }
     }

@@ -45,7 +45,6 @@
 //! in its handlers.
 
 mod behaviour;
-mod clock;
 mod config;
 mod drive;
 mod exchange;
@@ -53,8 +52,6 @@ mod handler;
 mod links;
 mod points;
 mod readers;
-
-use libp2p_swarm::StreamProtocol;
 
 #[doc(no_inline)]
 pub use rendezvous_core::client::{
@@ -71,6 +68,3 @@ pub use self::{
     handler::{Handler, Report},
     points::{ADDRESSES_PER_POINT_MAX, POINTS_MAX, PointAddressError},
 };
-
-/// Protocol that a point lists if it keeps a record of each envelope flavour; nothing is spoken on it.
-const DUAL_PROTOCOL: StreamProtocol = StreamProtocol::new("/rendezvous/dual/1.0.0");

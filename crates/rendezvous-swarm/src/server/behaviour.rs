@@ -1,0 +1,237 @@
+//! The point in a swarm.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::RandomState},
+    fmt,
+    hash::BuildHasher as _,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::FutureExt as _;
+use futures_timer::Delay;
+use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
+use libp2p_identity::PeerId;
+use libp2p_swarm::{
+    ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use rendezvous_core::{
+    Time,
+    server::{Event, Stats, reads_of_agent},
+};
+use rendezvous_record::Flavours;
+use rendezvous_wire::Namespace;
+
+use super::{
+    config::Config,
+    handler::{AgentKnown, Handler},
+    shared::{Shared, ShellStats},
+};
+
+/// A rendezvous point: serves `/rendezvous/1.0.0` to all who connect.
+///
+/// Requests are served in the tasks of their connections; what runs in the swarm's loop is the expiry, and the events if
+/// they are wanted ([`ServerConfig::events_max`](super::ServerConfig::events_max)).
+///
+/// Hand it what identify reports of the peers ([`Self::peer_agent`]): without, a rust-libp2p client that has not registered
+/// may have to wait for [`AGENT_PATIENCE`](rendezvous_core::server::AGENT_PATIENCE), and may get records that it cannot
+/// read.
+///
+/// ```
+/// use rendezvous_swarm::server;
+///
+/// let mut config = server::Config::default();
+/// config.server.events_max = 1_024;
+/// let point = server::Behaviour::new(config);
+/// assert_eq!(point.stats().registrations, 0);
+/// ```
+pub struct Behaviour {
+    shared: Arc<Shared>,
+    /// Connected peers, with their connections and what their agent version tells.
+    peers: HashMap<PeerId, Connected>,
+    /// Connections that are to be told.
+    to_tell: VecDeque<(PeerId, ConnectionId, AgentKnown)>,
+    timer: Option<(Time, Delay)>,
+}
+
+#[derive(Debug, Default)]
+struct Connected {
+    connections: Vec<ConnectionId>,
+    /// The outer `None` while the agent version is not known.
+    reads: Option<Option<Flavours>>,
+}
+
+impl Behaviour {
+    /// A point with an empty registry in memory.
+    #[must_use]
+    pub fn new(mut config: Config) -> Self {
+        // There is nothing here to commit to; the registry in memory commits at once.
+        config.server.deferred_commit = false;
+        // `RandomState` is the standard library's source of keys that others cannot guess.
+        let seed = [0_u64, 1].map(|half| RandomState::new().hash_one(half).to_le_bytes());
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&seed[0]);
+        key[8..].copy_from_slice(&seed[1]);
+        let shared = Arc::new(Shared::new(config, key));
+        Self { shared, peers: HashMap::new(), to_tell: VecDeque::new(), timer: None }
+    }
+
+    /// Tells the agent version of a connected peer, as identify reports it: it shows which flavours of record the peer
+    /// reads. Of a peer that is not connected nothing is kept.
+    pub fn peer_agent(&mut self, peer: PeerId, agent_version: &str) {
+        let Some(connected) = self.peers.get_mut(&peer) else { return };
+        let reads = reads_of_agent(agent_version);
+        // identify reports again and again.
+        if connected.reads.replace(reads) == Some(reads) {
+            return;
+        }
+        let told = connected.connections.iter().map(|&connection| (peer, connection, AgentKnown { reads }));
+        self.to_tell.extend(told);
+        self.wake();
+    }
+
+    /// Counters, and what the point holds.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.lock().stats()
+    }
+
+    /// What the shell has met.
+    #[must_use]
+    pub fn shell_stats(&self) -> ShellStats {
+        self.shared.counters.snapshot()
+    }
+
+    /// The namespaces with registrations and the number of these, the fullest first, at most `max`.
+    #[must_use]
+    pub fn namespaces(&self, max: usize) -> Vec<(Namespace, u32)> {
+        let mut namespaces: Vec<_> =
+            self.shared.lock().namespaces().map(|(namespace, count)| (namespace.clone(), count)).collect();
+        namespaces.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        namespaces.truncate(max);
+        namespaces
+    }
+
+    /// Whether a peer is registered in a namespace.
+    #[must_use]
+    pub fn is_registered(&self, peer: &PeerId, namespace: &Namespace) -> bool {
+        self.shared.lock().is_registered(peer, namespace.as_str())
+    }
+
+    /// Has the swarm poll this behaviour.
+    fn wake(&self) {
+        self.shared.wake();
+    }
+
+    fn connected(&mut self, peer: PeerId, connection: ConnectionId) -> Handler {
+        let connected = self.peers.entry(peer).or_default();
+        connected.connections.push(connection);
+        Handler::new(peer, self.shared.clone(), connected.reads)
+    }
+
+    /// Takes out what has ended, and sets the timer for what ends next.
+    fn poll_expiry(&mut self, cx: &mut Context<'_>) {
+        let shared = self.shared.clone();
+        let now = shared.clock.now();
+        let mut server = shared.lock();
+        let mut next = server.poll_timeout();
+        if next.is_some_and(|next| next <= now) {
+            server.handle_timeout(now);
+            next = server.poll_timeout();
+        }
+        shared.set_armed(&server, next);
+        drop(server);
+        let Some(next) = next else {
+            self.timer = None;
+            return;
+        };
+        if next <= now {
+            // The work of one turn is bounded; the rest is for the next.
+            cx.waker().wake_by_ref();
+            return;
+        }
+        match &mut self.timer {
+            Some((at, _)) if *at == next => {}
+            timer => *timer = Some((next, Delay::new(shared.clock.until(next)))),
+        }
+        if let Some((_, delay)) = &mut self.timer
+            && delay.poll_unpin(cx).is_ready()
+        {
+            self.timer = None;
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(self.connected(peer, connection))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(self.connected(peer, connection))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        let (peer, connection) = match event {
+            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => (peer_id, connection_id),
+            // Another behaviour may deny a connection that this one has made a handler for.
+            FromSwarm::DialFailure(failure) => match failure.peer_id {
+                Some(peer) => (peer, failure.connection_id),
+                None => return,
+            },
+            FromSwarm::ListenFailure(failure) => match failure.peer_id {
+                Some(peer) => (peer, failure.connection_id),
+                None => return,
+            },
+            _ => return,
+        };
+        if let Some(connected) = self.peers.get_mut(&peer) {
+            connected.connections.retain(|known| *known != connection);
+            if connected.connections.is_empty() {
+                self.peers.remove(&peer);
+            }
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {}
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
+        self.shared.register_waker(cx.waker());
+        if let Some((peer_id, connection, event)) = self.to_tell.pop_front() {
+            return Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event });
+        }
+        self.poll_expiry(cx);
+        if self.shared.config.server.events_max > 0
+            && let Some(event) = self.shared.lock().poll_event()
+        {
+            return Poll::Ready(ToSwarm::GenerateEvent(event));
+        }
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Behaviour").field("stats", &self.stats()).field("peers", &self.peers.len()).finish()
+    }
+}

@@ -1,0 +1,112 @@
+//! One connection: the streams that its peer opens.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use libp2p_core::upgrade::{DeniedUpgrade, InboundUpgrade, UpgradeInfo};
+use libp2p_identity::PeerId;
+use libp2p_swarm::{
+    ConnectionHandler, ConnectionHandlerEvent, Stream, StreamProtocol, SubstreamProtocol,
+    handler::{ConnectionEvent, FullyNegotiatedInbound},
+};
+use rendezvous_record::Flavours;
+
+use super::{
+    agent::Agent,
+    config::NEGOTIATION_TIMEOUT,
+    shared::{Counters, Shared},
+    stream::Session,
+};
+use crate::{DUAL_PROTOCOL, PROTOCOL};
+
+/// Handler of [`Behaviour`](super::Behaviour): each stream is served in the task of its connection.
+pub struct Handler {
+    session: Session,
+    /// At most [`Config::streams_per_connection_max`](super::Config::streams_per_connection_max).
+    streams: FuturesUnordered<BoxFuture<'static, ()>>,
+}
+
+impl Handler {
+    pub(super) fn new(peer: PeerId, shared: Arc<Shared>, reads: Option<Option<Flavours>>) -> Self {
+        let agent = Arc::new(Agent::default());
+        if let Some(reads) = reads {
+            agent.set(reads);
+        }
+        Self { session: Session { peer, shared, agent }, streams: FuturesUnordered::new() }
+    }
+}
+
+/// What the behaviour tells a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentKnown {
+    /// What the agent version tells of the flavours that the peer reads.
+    pub(super) reads: Option<Flavours>,
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = AgentKnown;
+    type ToBehaviour = Infallible;
+    type InboundProtocol = Upgrade;
+    type OutboundProtocol = DeniedUpgrade;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = ();
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Upgrade> {
+        SubstreamProtocol::new(Upgrade, ()).with_timeout(NEGOTIATION_TIMEOUT)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, (), Infallible>> {
+        while let Poll::Ready(Some(())) = self.streams.poll_next_unpin(cx) {}
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, AgentKnown { reads }: AgentKnown) {
+        self.session.agent.set(reads);
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Upgrade, DeniedUpgrade>) {
+        if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) = event {
+            let shared = &self.session.shared;
+            if self.streams.len() >= shared.config.streams_per_connection_max {
+                Counters::count(&shared.counters.streams_refused);
+                return;
+            }
+            self.streams.push(self.session.clone().serve(stream).boxed());
+        }
+    }
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler").field("peer", &self.session.peer).field("streams", &self.streams.len()).finish()
+    }
+}
+
+/// Accepts streams of the protocol, and lists `/rendezvous/dual/1.0.0` beside it: the sign that this point keeps a record
+/// of each flavour. A stream under that name is served alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Upgrade;
+
+impl UpgradeInfo for Upgrade {
+    type Info = StreamProtocol;
+    type InfoIter = [StreamProtocol; 2];
+
+    fn protocol_info(&self) -> [StreamProtocol; 2] {
+        [PROTOCOL, DUAL_PROTOCOL]
+    }
+}
+
+impl InboundUpgrade<Stream> for Upgrade {
+    type Output = Stream;
+    type Error = Infallible;
+    type Future = futures::future::Ready<Result<Stream, Infallible>>;
+
+    fn upgrade_inbound(self, stream: Stream, _: StreamProtocol) -> Self::Future {
+        futures::future::ready(Ok(stream))
+    }
+}
