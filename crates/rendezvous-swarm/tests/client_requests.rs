@@ -2,6 +2,8 @@
 
 mod client_common;
 
+use std::time::Duration;
+
 use client_common::{Client, Point, namespace, page, record, within};
 use libp2p_swarm::SwarmEvent;
 use rendezvous_swarm::client::{Config, Event, From, Limit, Ttl};
@@ -198,6 +200,27 @@ async fn requests_wait_for_the_one_dial_and_each_gets_its_own_answer() {
         let (_streams, answers) = futures::join!(script, listen);
         let expected: Vec<_> = queries.into_iter().zip(names.iter().map(|name| Some(namespace(name)))).collect();
         assert_eq!(answers, expected);
+    })
+    .await;
+}
+
+/// Connections that close as soon as nothing is on them, and so while requests are on the way to them.
+#[tokio::test]
+async fn connections_that_do_not_last_are_dialled_again_for_each_request() {
+    within(async {
+        let mut point = Point::new().await;
+        let mut client = Client::idle_for(Duration::ZERO, Config::default()).await.knowing(&point);
+        for _ in 0..50 {
+            let query = client.behaviour().discover(point.id, Some(namespace("chat")), None, From::Fresh);
+            let script = async {
+                let mut stream = point.accept().await;
+                stream.request().await.expect("a request");
+                stream.send(&page("chat", &[], b"cookie")).await;
+                stream
+            };
+            let (_stream, event) = futures::join!(script, client.event());
+            assert!(matches!(&event, Event::Discovered { query: answered, .. } if *answered == query), "{event:?}");
+        }
     })
     .await;
 }

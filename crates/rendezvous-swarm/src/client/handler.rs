@@ -22,7 +22,7 @@ use crate::DUAL_PROTOCOL;
 
 use super::{
     config::Config,
-    exchange::{self, Command, Ended, Framed, Mode, Outcome},
+    exchange::{self, Ended, Framed, Mode, Outcome, Request},
     readers::{Lent, Readers},
 };
 
@@ -33,6 +33,8 @@ const IDLE_STREAMS_MAX: usize = 4;
 pub struct Handler {
     config: Arc<Config>,
     reader: Lent,
+    /// Whether the connection is there for requests that are yet to come.
+    is_awaited: bool,
     /// Requests that wait for their turn. Bounded by the state machine's bound on requests in flight at one point.
     queue: VecDeque<Queued>,
     /// Streams that are being opened.
@@ -46,7 +48,7 @@ pub struct Handler {
 }
 
 struct Queued {
-    command: Command,
+    request: Request,
     /// Whether it has failed on a reused stream, and gets one of its own.
     is_retry: bool,
 }
@@ -63,6 +65,10 @@ enum Reuse {
     No,
 }
 
+/// What a behaviour tells its handler: a request, or, with none, that the connection is awaited no longer.
+#[derive(Debug)]
+pub struct Command(pub(super) Option<Request>);
+
 /// What a handler tells its behaviour.
 #[derive(Debug)]
 pub struct Report(pub(super) Told);
@@ -78,11 +84,13 @@ pub(super) enum Told {
 }
 
 impl Handler {
-    pub(super) fn new(peer: PeerId, config: Arc<Config>, readers: &Readers) -> Self {
+    /// A handler of a connection to this peer. One that `is_awaited` keeps the connection alive until the first command.
+    pub(super) fn new(peer: PeerId, config: Arc<Config>, readers: &Readers, is_awaited: bool) -> Self {
         Self {
             reuse: if config.reuse_streams { Reuse::Unknown } else { Reuse::No },
             config,
             reader: readers.lend(peer),
+            is_awaited,
             queue: VecDeque::new(),
             opening: 0,
             exchanges: FuturesUnordered::new(),
@@ -100,26 +108,41 @@ impl Handler {
         !self.queue.is_empty() || self.opening > 0 || !self.exchanges.is_empty()
     }
 
+    fn streams_max(&self) -> usize {
+        self.config.streams_max.max(1)
+    }
+
+    /// Streams that are open or being opened.
+    fn streams(&self) -> usize {
+        self.opening + self.exchanges.len() + self.idle.len() + usize::from(matches!(self.reuse, Reuse::Watching(_)))
+    }
+
     /// Starts the next request that has its turn; `Some` if it needs a stream.
-    fn start_next(&mut self) -> Option<Command> {
-        while self.opening + self.exchanges.len() < self.config.streams_max.max(1) {
-            let Queued { command, is_retry } = self.queue.pop_front()?;
-            if command.time_left().is_zero() {
-                self.report(command.id, Err(Failure::TimedOut));
+    fn start_next(&mut self) -> Option<Request> {
+        while self.opening + self.exchanges.len() < self.streams_max() {
+            let Queued { request, is_retry } = self.queue.pop_front()?;
+            if request.time_left().is_zero() {
+                self.report(request.id, Err(Failure::TimedOut));
                 continue;
             }
-            let can_reuse = !is_retry && command.kind != RequestKind::Unregister;
+            let can_reuse = !is_retry && request.kind != RequestKind::Unregister;
             match if can_reuse { self.idle.pop() } else { None } {
-                Some(stream) => self.exchanges.push(exchange::run(stream, command, Mode::Reused).boxed()),
-                None => return Some(command),
+                Some(stream) => self.exchanges.push(exchange::run(stream, request, Mode::Reused).boxed()),
+                None => {
+                    // A kept stream gives way where the peer may not take one more.
+                    if self.streams() >= self.streams_max() {
+                        self.idle.pop();
+                    }
+                    return Some(request);
+                }
             }
         }
         None
     }
 
-    fn on_stream(&mut self, stream: Stream, command: Command) {
+    fn on_stream(&mut self, stream: Stream, request: Request) {
         let mode = match self.reuse {
-            _ if command.kind == RequestKind::Unregister => Mode::OneShot,
+            _ if request.kind == RequestKind::Unregister => Mode::OneShot,
             Reuse::Unknown => {
                 self.reuse = Reuse::Trying;
                 Mode::Kept
@@ -127,11 +150,11 @@ impl Handler {
             Reuse::Yes => Mode::Kept,
             Reuse::Trying | Reuse::Watching(_) | Reuse::No => Mode::OneShot,
         };
-        self.exchanges.push(exchange::run(exchange::framed(stream), command, mode).boxed());
+        self.exchanges.push(exchange::run(exchange::framed(stream), request, mode).boxed());
     }
 
     fn on_ended(&mut self, ended: Ended) {
-        let Ended { command, mode, outcome, stream } = ended;
+        let Ended { request, mode, outcome, stream } = ended;
         match (stream, &self.reuse) {
             (Some(stream), Reuse::Trying) if mode == Mode::Kept => {
                 self.reuse = Reuse::Watching(exchange::watch(unheld(stream)).boxed());
@@ -142,19 +165,19 @@ impl Handler {
             _ => {}
         }
         match outcome {
-            Outcome::Answered(payload) => self.on_answer(&command, payload),
-            Outcome::Sent => self.report(command.id, Ok(Answer::Sent)),
-            Outcome::Malformed(error) => self.report(command.id, Err(Failure::Malformed(error.into()))),
-            Outcome::TimedOut => self.report(command.id, Err(Failure::TimedOut)),
-            Outcome::NotSent => self.report(command.id, Err(Failure::Unreachable)),
-            Outcome::Closed if mode == Mode::Reused => self.queue.push_front(Queued { command, is_retry: true }),
-            Outcome::Closed => self.suspects.push(command.id),
+            Outcome::Answered(payload) => self.on_answer(&request, payload),
+            Outcome::Sent => self.report(request.id, Ok(Answer::Sent)),
+            Outcome::Malformed(error) => self.report(request.id, Err(Failure::Malformed(error.into()))),
+            Outcome::TimedOut => self.report(request.id, Err(Failure::TimedOut)),
+            Outcome::NotSent => self.report(request.id, Err(Failure::Unreachable)),
+            Outcome::Closed if mode == Mode::Reused => self.queue.push_front(Queued { request, is_retry: true }),
+            Outcome::Closed => self.suspects.push(request.id),
         }
     }
 
-    fn on_answer(&mut self, command: &Command, payload: Bytes) {
-        let answer = self.reader.get().read(command.kind, command.namespace.as_ref(), payload);
-        self.report(command.id, answer.map_err(Failure::Malformed));
+    fn on_answer(&mut self, request: &Request, payload: Bytes) {
+        let answer = self.reader.get().read(request.kind, request.namespace.as_ref(), payload);
+        self.report(request.id, answer.map_err(Failure::Malformed));
     }
 
     /// Drops kept streams that the peer has closed, or on which it speaks unasked.
@@ -187,32 +210,33 @@ impl ConnectionHandler for Handler {
     type InboundProtocol = DeniedUpgrade;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = Command;
+    type OutboundOpenInfo = Request;
 
     fn listen_protocol(&self) -> SubstreamProtocol<DeniedUpgrade> {
         SubstreamProtocol::new(DeniedUpgrade, ())
     }
 
     fn connection_keep_alive(&self) -> bool {
-        self.is_busy()
+        self.is_awaited || self.is_busy()
     }
 
-    fn on_behaviour_event(&mut self, command: Command) {
-        self.queue.push_back(Queued { command, is_retry: false });
+    fn on_behaviour_event(&mut self, Command(request): Command) {
+        self.is_awaited = false;
+        self.queue.extend(request.map(|request| Queued { request, is_retry: false }));
     }
 
     fn on_connection_event(
         &mut self,
-        event: ConnectionEvent<'_, DeniedUpgrade, ReadyUpgrade<StreamProtocol>, (), Command>,
+        event: ConnectionEvent<'_, DeniedUpgrade, ReadyUpgrade<StreamProtocol>, (), Request>,
     ) {
         match event {
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: command }) => {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: request }) => {
                 self.opening = self.opening.saturating_sub(1);
-                self.on_stream(stream, command);
+                self.on_stream(stream, request);
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: command, error }) => {
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: request, error }) => {
                 self.opening = self.opening.saturating_sub(1);
-                self.report(command.id, Err(not_opened(&error)));
+                self.report(request.id, Err(not_opened(&error)));
             }
             ConnectionEvent::RemoteProtocolsChange(change) => {
                 let is_dual = |protocol: &StreamProtocol| *protocol == DUAL_PROTOCOL;
@@ -231,7 +255,7 @@ impl ConnectionHandler for Handler {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Command, Report>> {
+    ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Request, Report>> {
         for id in std::mem::take(&mut self.suspects) {
             self.report(id, Err(Failure::ClosedWithoutAnswer));
         }
@@ -241,10 +265,10 @@ impl ConnectionHandler for Handler {
             if let Some(report) = self.reports.pop_front() {
                 return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(report));
             }
-            if let Some(command) = self.start_next() {
+            if let Some(request) = self.start_next() {
                 self.opening += 1;
-                let timeout = self.config.negotiation_timeout.min(command.time_left());
-                let protocol = SubstreamProtocol::new(ReadyUpgrade::new(self.config.protocol.clone()), command);
+                let timeout = self.config.negotiation_timeout.min(request.time_left());
+                let protocol = SubstreamProtocol::new(ReadyUpgrade::new(self.config.protocol.clone()), request);
                 let protocol = protocol.with_timeout(timeout);
                 return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
             }
@@ -268,8 +292,8 @@ impl ConnectionHandler for Handler {
                 return Poll::Ready(Some(report));
             }
             match self.exchanges.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ended { command, outcome: Outcome::Answered(payload), .. })) => {
-                    self.on_answer(&command, payload);
+                Poll::Ready(Some(Ended { request, outcome: Outcome::Answered(payload), .. })) => {
+                    self.on_answer(&request, payload);
                 }
                 Poll::Ready(Some(_)) => {}
                 Poll::Ready(None) | Poll::Pending => return Poll::Ready(None),

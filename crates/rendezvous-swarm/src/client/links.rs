@@ -1,6 +1,6 @@
 //! Which request goes to which connection, and which waits for one.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use libp2p_identity::PeerId;
 use libp2p_swarm::{
@@ -25,7 +25,7 @@ pub(super) struct Links {
 #[derive(Debug)]
 struct Connection {
     id: ConnectionId,
-    in_flight: BTreeSet<RequestId>,
+    in_flight: BTreeMap<RequestId, Outbound>,
 }
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Links {
     pub(super) fn send(&mut self, now: Time, request: Outbound) -> Option<Step> {
         let point = request.point;
         if let Some(connection) = self.least_busy(&point) {
-            connection.in_flight.insert(request.id);
+            connection.in_flight.insert(request.id, request.clone());
             return Some(Step::Send { connection: connection.id, request });
         }
         if let Some(awaited) = self.awaited.get_mut(&point) {
@@ -69,25 +69,31 @@ impl Links {
         Some(Step::Dial(opts))
     }
 
-    /// There is a connection; gives the requests that were waiting for one.
-    pub(super) fn connected(&mut self, now: Time, peer: PeerId, id: ConnectionId) -> Vec<Outbound> {
-        let mut connection = Connection { id, in_flight: BTreeSet::new() };
-        let mut requests: Vec<Outbound> = self.awaited.remove(&peer).map(|it| it.requests.into()).unwrap_or_default();
-        requests.retain(|waiting| waiting.deadline > now);
-        connection.in_flight.extend(requests.iter().map(|request| request.id));
-        self.connections.entry(peer).or_default().push(connection);
-        requests
+    /// There is a connection; gives the requests that were waiting for one, if it [was awaited](Self::is_awaited).
+    pub(super) fn connected(&mut self, now: Time, peer: PeerId, id: ConnectionId) -> Option<Vec<Outbound>> {
+        let waiting: Option<Vec<Outbound>> = self.awaited.remove(&peer).map(|awaited| {
+            // The state machine has given up the others.
+            awaited.requests.into_iter().filter(|request| request.deadline > now).collect()
+        });
+        let in_flight = waiting.iter().flatten().map(|request| (request.id, request.clone())).collect();
+        self.connections.entry(peer).or_default().push(Connection { id, in_flight });
+        waiting
     }
 
     /// A connection is gone; gives the requests that were on it.
-    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> BTreeSet<RequestId> {
-        let Some(connections) = self.connections.get_mut(peer) else { return BTreeSet::new() };
+    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> Vec<Outbound> {
+        let Some(connections) = self.connections.get_mut(peer) else { return Vec::new() };
         let place = connections.iter().position(|connection| connection.id == id);
         let lost = place.map(|place| connections.swap_remove(place).in_flight).unwrap_or_default();
         if connections.is_empty() {
             self.connections.remove(peer);
         }
-        lost
+        lost.into_values().collect()
+    }
+
+    /// Whether a connection to this peer is dialled for requests.
+    pub(super) fn is_awaited(&self, peer: &PeerId) -> bool {
+        self.awaited.contains_key(peer)
     }
 
     pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
@@ -98,7 +104,7 @@ impl Links {
     pub(super) fn ended(&mut self, peer: &PeerId, id: ConnectionId, request: RequestId) -> bool {
         let Some(connections) = self.connections.get_mut(peer) else { return false };
         let connection = connections.iter_mut().find(|connection| connection.id == id);
-        connection.is_some_and(|connection| connection.in_flight.remove(&request))
+        connection.is_some_and(|connection| connection.in_flight.remove(&request).is_some())
     }
 
     /// A dial failed, ours or another's. Gives the requests that have failed with it, or another dial to try.
@@ -199,14 +205,17 @@ mod tests {
         dialled(&mut links, first);
         assert!(links.send(NOW, second).is_none());
         // An inbound connection serves as well as the one that is dialled.
-        let waiting = links.connected(NOW, point, connection(9));
+        assert!(links.is_awaited(&point));
+        let waiting = links.connected(NOW, point, connection(9)).expect("it was awaited");
+        assert!(!links.is_awaited(&point));
         assert_eq!(waiting.iter().map(|request| request.id).collect::<Vec<_>>(), ids);
 
         let third_id = third.id;
         assert!(matches!(links.send(NOW, third), Some(Step::Send { .. })));
         assert!(links.ended(&point, connection(9), ids[0]));
         assert!(!links.ended(&point, connection(9), ids[0]), "once only");
-        assert_eq!(links.closed(&point, connection(9)), BTreeSet::from([ids[1], third_id]));
+        let lost = links.closed(&point, connection(9));
+        assert_eq!(lost.iter().map(|request| request.id).collect::<Vec<_>>(), [ids[1], third_id]);
         assert!(links.closed(&point, connection(9)).is_empty(), "once only");
         assert!(!links.ended(&point, connection(9), third_id));
         assert!(links.connections.is_empty() && links.awaited.is_empty());
@@ -256,14 +265,15 @@ mod tests {
         assert_eq!(links.take_overdue(deadline), ids);
         assert_eq!(links.take_overdue(deadline), []);
         assert!(links.send(deadline, third).is_none(), "the dial goes on");
-        assert!(links.connected(deadline, point, connection(1)).is_empty());
+        let waiting = links.connected(deadline, point, connection(1));
+        assert!(waiting.is_some_and(|requests| requests.is_empty()));
     }
 
     #[test]
     fn the_connection_with_the_fewest_requests_gets_the_next() {
         let (mut links, point) = (Links::default(), PeerId::random());
-        links.connected(NOW, point, connection(1));
-        links.connected(NOW, point, connection(2));
+        assert!(links.connected(NOW, point, connection(1)).is_none());
+        assert!(links.connected(NOW, point, connection(2)).is_none());
         let mut used = Vec::new();
         for request in requests(point, 4) {
             match links.send(NOW, request) {

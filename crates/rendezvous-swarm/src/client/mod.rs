@@ -64,7 +64,7 @@ pub use rendezvous_wire::{Limit, Namespace, Ttl};
 pub use self::{
     behaviour::Behaviour,
     config::Config,
-    exchange::Command,
-    handler::{Handler, Report},
+    exchange::Request,
+    handler::{Command, Handler, Report},
     points::{ADDRESSES_PER_POINT_MAX, POINTS_MAX, PointAddressError},
 };

@@ -38,15 +38,19 @@ pub fn impatient() -> Config {
     Config { client, ..Config::default() }
 }
 
-/// A swarm over TCP, noise and yamux.
+/// A swarm over TCP, noise and yamux that keeps idle connections for half a minute.
 pub fn swarm<B: NetworkBehaviour>(key: Keypair, behaviour: B) -> Swarm<B> {
+    swarm_with(key, behaviour, Duration::from_secs(30))
+}
+
+pub fn swarm_with<B: NetworkBehaviour>(key: Keypair, behaviour: B, idle_timeout: Duration) -> Swarm<B> {
     SwarmBuilder::with_existing_identity(key)
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
         .expect("a transport")
         .with_behaviour(|_| behaviour)
         .expect("a behaviour")
-        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(30)))
+        .with_swarm_config(|config| config.with_idle_connection_timeout(idle_timeout))
         .build()
 }
 
@@ -77,13 +81,18 @@ pub struct Client {
 impl Client {
     /// A client that listens, and has confirmed no external address.
     pub async fn hidden(config: Config) -> Self {
+        Self::idle_for(Duration::from_secs(30), config).await
+    }
+
+    /// A hidden client whose connections close after being idle for so long.
+    pub async fn idle_for(idle_timeout: Duration, config: Config) -> Self {
         let key = Keypair::generate_ed25519();
         let identify = identify::Config::new("/rendezvous-test".into(), key.public());
         let member = Member {
             rendezvous: client::Behaviour::new(key.clone(), config),
             identify: identify::Behaviour::new(identify),
         };
-        let mut swarm = swarm(key, member);
+        let mut swarm = swarm_with(key, member, idle_timeout);
         let address = listen(&mut swarm).await;
         Self { swarm, address, told: Vec::new() }
     }
