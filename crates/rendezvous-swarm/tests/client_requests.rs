@@ -4,7 +4,7 @@ mod client_common;
 
 use std::time::Duration;
 
-use client_common::{Client, Point, namespace, page, record, within};
+use client_common::{Client, MemberEvent, Point, namespace, page, record, within};
 use libp2p_swarm::SwarmEvent;
 use rendezvous_swarm::client::{Config, Event, From, Limit, Ttl};
 use rendezvous_wire::Request;
@@ -180,7 +180,7 @@ async fn requests_wait_for_the_one_dial_and_each_gets_its_own_answer() {
             let (mut answers, mut connections) = (Vec::new(), 0);
             while answers.len() < names.len() {
                 match client.swarm_event().await {
-                    SwarmEvent::Behaviour(client_common::MemberEvent::Rendezvous(Event::Discovered {
+                    SwarmEvent::Behaviour(MemberEvent::Rendezvous(Event::Discovered {
                         query,
                         namespace,
                         registrations,
@@ -221,6 +221,108 @@ async fn connections_that_do_not_last_are_dialled_again_for_each_request() {
             let (_stream, event) = futures::join!(script, client.event());
             assert!(matches!(&event, Event::Discovered { query: answered, .. } if *answered == query), "{event:?}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_point_that_has_dialled_the_client_is_asked_on_that_connection() {
+    within(async {
+        let mut point = Point::new().await;
+        let mut client = Client::new().await;
+        point.dial(client.address.clone());
+        loop {
+            if let SwarmEvent::ConnectionEstablished { .. } = client.swarm_event().await {
+                break;
+            }
+        }
+        client.behaviour().discover(point.id, None, None, From::Fresh);
+        let script = async {
+            let mut stream = point.accept().await;
+            stream.request().await.expect("a request");
+            stream.send(&page("chat", &[], b"cookie")).await;
+            stream
+        };
+        let (_stream, event) = futures::join!(script, client.event());
+        assert!(matches!(event, Event::Discovered { .. }), "{event:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_with_the_end_of_the_connection_counts() {
+    within(async {
+        let mut point = Point::new().await;
+        let mut client = Client::of(&point, Config::default()).await;
+        for _ in 0..20 {
+            client.behaviour().discover(point.id, Some(namespace("chat")), None, From::Fresh);
+            let client_id = client.id();
+            let script = async {
+                let mut stream = point.accept().await;
+                stream.request().await.expect("a request");
+                stream.send(&page("chat", &[], b"cookie")).await;
+                point.disconnect(client_id);
+            };
+            let listen = async {
+                let (mut told, mut is_closed) = (None, false);
+                while told.is_none() || !is_closed {
+                    match client.swarm_event().await {
+                        SwarmEvent::Behaviour(MemberEvent::Rendezvous(event)) => told = Some(event),
+                        SwarmEvent::ConnectionClosed { .. } => is_closed = true,
+                        _ => {}
+                    }
+                }
+                told
+            };
+            let ((), event) = futures::join!(script, listen);
+            assert!(matches!(event, Some(Event::Discovered { .. })), "{event:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_more_streams_are_open_than_allowed() {
+    within(async {
+        let mut point = Point::new().await;
+        let config = Config { streams_max: 2, reuse_streams: false, ..Config::default() };
+        let mut client = Client::of(&point, config).await;
+        for _ in 0..6 {
+            client.behaviour().discover(point.id, Some(namespace("chat")), None, From::Fresh);
+        }
+        let script = async {
+            let mut open = vec![point.accept().await, point.accept().await];
+            for left in (0..6).rev() {
+                let mut stream = open.remove(0);
+                stream.request().await.expect("a request");
+                // Nothing is on its way beside the two: a third would have come before the answer's effect.
+                assert!(point.try_accept().is_none());
+                stream.send(&page("chat", &[], b"cookie")).await;
+                if left > 1 {
+                    open.push(point.accept().await);
+                }
+            }
+        };
+        let listen = async {
+            for _ in 0..6 {
+                let event = client.event().await;
+                assert!(matches!(event, Event::Discovered { .. }), "{event:?}");
+            }
+        };
+        futures::join!(script, listen);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_protocol_id_may_be_spoken() {
+    within(async {
+        let mut point = Point::listing(&["/canvas/rendezvous/1.0.0"]).await;
+        let protocol = libp2p::StreamProtocol::new("/canvas/rendezvous/1.0.0");
+        let mut client = Client::of(&point, Config { protocol, ..Config::default() }).await;
+        client.behaviour().register(namespace("chat"), [point.id], None);
+        let (event, _) = futures::join!(client.event(), point.grant_registration());
+        assert!(matches!(event, Event::Registered { .. }), "{event:?}");
     })
     .await;
 }

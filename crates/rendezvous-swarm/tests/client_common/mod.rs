@@ -181,7 +181,14 @@ pub struct Point {
     pub id: PeerId,
     pub address: Multiaddr,
     streams: mpsc::UnboundedReceiver<Stream>,
+    orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
+}
+
+/// What a test has the point's swarm do.
+enum Order {
+    Dial(Multiaddr),
+    Disconnect(PeerId),
 }
 
 #[derive(NetworkBehaviour)]
@@ -206,18 +213,38 @@ impl Point {
         let mut swarm = swarm(key, Scripted { acceptor, identify: identify::Behaviour::new(identify) });
         let address = listen(&mut swarm).await;
         let id = *swarm.local_peer_id();
+        let (orders, mut ordered) = mpsc::unbounded();
         let task = tokio::spawn(async move {
             loop {
-                swarm.select_next_some().await;
+                tokio::select! {
+                    _ = swarm.select_next_some() => {}
+                    Some(order) = ordered.next() => match order {
+                        Order::Dial(address) => swarm.dial(address).expect("a dial"),
+                        Order::Disconnect(peer) => swarm.disconnect_peer_id(peer).expect("a connection"),
+                    }
+                }
             }
         });
-        Self { id, address, streams, task }
+        Self { id, address, streams, orders, task }
+    }
+
+    pub fn dial(&self, address: Multiaddr) {
+        self.orders.unbounded_send(Order::Dial(address)).expect("the point runs");
+    }
+
+    /// Closes the connections to a peer in good order.
+    pub fn disconnect(&self, peer: PeerId) {
+        self.orders.unbounded_send(Order::Disconnect(peer)).expect("the point runs");
     }
 
     /// The next stream that a client opens.
     pub async fn accept(&mut self) -> Conversation {
-        let stream = self.streams.next().await.expect("the point runs");
-        Conversation(FramedRead::new(stream, FrameCodec::new(frame::REQUEST_BYTES_MAX)))
+        Conversation::on(self.streams.next().await.expect("the point runs"))
+    }
+
+    /// A stream that a client has opened already.
+    pub fn try_accept(&mut self) -> Option<Conversation> {
+        self.streams.try_recv().ok().map(Conversation::on)
     }
 
     /// Grants the next request, which must be a REGISTER, two hours, and gives its record.
@@ -240,6 +267,10 @@ impl Point {
 pub struct Conversation(FramedRead<Stream, FrameCodec>);
 
 impl Conversation {
+    fn on(stream: Stream) -> Self {
+        Self(FramedRead::new(stream, FrameCodec::new(frame::REQUEST_BYTES_MAX)))
+    }
+
     /// The payload of the next request; `None` once the client has half-closed the stream.
     pub async fn request(&mut self) -> Option<Bytes> {
         self.0.next().await.map(|frame| frame.expect("a frame"))
