@@ -22,12 +22,10 @@ use crate::DUAL_PROTOCOL;
 
 use super::{
     config::Config,
-    exchange::{self, Ended, Framed, Mode, Outcome, Request},
+    exchange::{self, Ended, Mode, Outcome, Request},
+    kept::Kept,
     readers::{Lent, Readers},
 };
-
-/// Most streams kept for further requests. Requests that find none take a new one.
-const IDLE_STREAMS_MAX: usize = 4;
 
 /// Handles the client's requests on one connection: opens streams, sends requests, and reads and verifies their answers.
 pub struct Handler {
@@ -40,8 +38,7 @@ pub struct Handler {
     /// Streams that are being opened.
     opening: usize,
     exchanges: FuturesUnordered<BoxFuture<'static, Ended>>,
-    reuse: Reuse,
-    idle: Vec<Framed>,
+    kept: Kept,
     reports: VecDeque<Report>,
     /// Failures that are reported when the connection outlives them: the stream may have failed with its connection.
     suspects: Vec<RequestId>,
@@ -51,18 +48,6 @@ struct Queued {
     request: Request,
     /// Whether it has failed on a reused stream, and gets one of its own.
     is_retry: bool,
-}
-
-/// Whether the peer reads several requests on one stream.
-enum Reuse {
-    /// Not tried yet.
-    Unknown,
-    /// The first exchange on a stream that is left open is under way.
-    Trying,
-    /// It has answered; whether it keeps the stream open shows within a second.
-    Watching(BoxFuture<'static, Option<Framed>>),
-    Yes,
-    No,
 }
 
 /// What a behaviour tells its handler: a request, or, with none, that the connection is awaited no longer.
@@ -87,14 +72,13 @@ impl Handler {
     /// A handler of a connection to this peer. One that `is_awaited` keeps the connection alive until the first command.
     pub(super) fn new(peer: PeerId, config: Arc<Config>, readers: &Readers, is_awaited: bool) -> Self {
         Self {
-            reuse: if config.reuse_streams { Reuse::Unknown } else { Reuse::No },
+            kept: Kept::new(config.reuse_streams),
             config,
             reader: readers.lend(peer),
             is_awaited,
             queue: VecDeque::new(),
             opening: 0,
             exchanges: FuturesUnordered::new(),
-            idle: Vec::new(),
             reports: VecDeque::new(),
             suspects: Vec::new(),
         }
@@ -112,11 +96,6 @@ impl Handler {
         self.config.streams_max.max(1)
     }
 
-    /// Streams that are open or being opened.
-    fn streams(&self) -> usize {
-        self.opening + self.exchanges.len() + self.idle.len() + usize::from(matches!(self.reuse, Reuse::Watching(_)))
-    }
-
     /// Starts the next request that has its turn; `Some` if it needs a stream.
     fn start_next(&mut self) -> Option<Request> {
         while self.opening + self.exchanges.len() < self.streams_max() {
@@ -126,12 +105,12 @@ impl Handler {
                 continue;
             }
             let can_reuse = !is_retry && request.kind != RequestKind::Unregister;
-            match if can_reuse { self.idle.pop() } else { None } {
+            match if can_reuse { self.kept.take() } else { None } {
                 Some(stream) => self.exchanges.push(exchange::run(stream, request, Mode::Reused).boxed()),
                 None => {
                     // A kept stream gives way where the peer may not take one more.
-                    if self.streams() >= self.streams_max() {
-                        self.idle.pop();
+                    if self.opening + self.exchanges.len() + self.kept.len() >= self.streams_max() {
+                        drop(self.kept.take());
                     }
                     return Some(request);
                 }
@@ -141,29 +120,13 @@ impl Handler {
     }
 
     fn on_stream(&mut self, stream: Stream, request: Request) {
-        let mode = match self.reuse {
-            _ if request.kind == RequestKind::Unregister => Mode::OneShot,
-            Reuse::Unknown => {
-                self.reuse = Reuse::Trying;
-                Mode::Kept
-            }
-            Reuse::Yes => Mode::Kept,
-            Reuse::Trying | Reuse::Watching(_) | Reuse::No => Mode::OneShot,
-        };
+        let mode = if request.kind == RequestKind::Unregister { Mode::OneShot } else { self.kept.mode_of_new() };
         self.exchanges.push(exchange::run(exchange::framed(stream), request, mode).boxed());
     }
 
     fn on_ended(&mut self, ended: Ended) {
         let Ended { request, mode, outcome, stream } = ended;
-        match (stream, &self.reuse) {
-            (Some(stream), Reuse::Trying) if mode == Mode::Kept => {
-                self.reuse = Reuse::Watching(exchange::watch(unheld(stream)).boxed());
-            }
-            (Some(stream), Reuse::Yes) if self.idle.len() < IDLE_STREAMS_MAX => self.idle.push(unheld(stream)),
-            // Whatever the reason, the next try is one that everybody reads.
-            (None, Reuse::Trying) if mode == Mode::Kept => self.reuse = Reuse::No,
-            _ => {}
-        }
+        self.kept.ended(mode, stream);
         match outcome {
             Outcome::Answered(payload) => self.on_answer(&request, payload),
             Outcome::Sent => self.report(request.id, Ok(Answer::Sent)),
@@ -179,29 +142,6 @@ impl Handler {
         let answer = self.reader.get().read(request.kind, request.namespace.as_ref(), payload);
         self.report(request.id, answer.map_err(Failure::Malformed));
     }
-
-    /// Drops kept streams that the peer has closed, or on which it speaks unasked.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) {
-        self.idle.retain_mut(|stream| stream.poll_next_unpin(cx).is_pending() && stream.read_buffer().is_empty());
-    }
-
-    fn poll_watch(&mut self, cx: &mut Context<'_>) {
-        let Reuse::Watching(watch) = &mut self.reuse else { return };
-        match watch.poll_unpin(cx) {
-            Poll::Ready(Some(stream)) => {
-                self.reuse = Reuse::Yes;
-                self.idle.push(stream);
-            }
-            Poll::Ready(None) => self.reuse = Reuse::No,
-            Poll::Pending => {}
-        }
-    }
-}
-
-/// A stream that does not keep its connection alive by being there; the handler does while requests are on their way.
-fn unheld(mut stream: Framed) -> Framed {
-    stream.ignore_for_keep_alive();
-    stream
 }
 
 impl ConnectionHandler for Handler {
@@ -259,9 +199,8 @@ impl ConnectionHandler for Handler {
         for id in std::mem::take(&mut self.suspects) {
             self.report(id, Err(Failure::ClosedWithoutAnswer));
         }
-        self.poll_watch(cx);
-        self.poll_idle(cx);
         loop {
+            self.kept.poll(cx);
             if let Some(report) = self.reports.pop_front() {
                 return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(report));
             }
@@ -318,7 +257,7 @@ impl fmt::Debug for Handler {
             .field("queued", &self.queue.len())
             .field("opening", &self.opening)
             .field("exchanges", &self.exchanges.len())
-            .field("idle", &self.idle.len())
+            .field("kept", &self.kept.len())
             .finish_non_exhaustive()
     }
 }

@@ -49,6 +49,7 @@ mod config;
 mod drive;
 mod exchange;
 mod handler;
+mod kept;
 mod links;
 mod points;
 mod readers;
