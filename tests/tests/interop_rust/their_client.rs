@@ -1,5 +1,7 @@
 //! Its client at our point.
 
+use std::collections::BTreeSet;
+
 use libp2p_rendezvous::client;
 use rendezvous_record::Flavour;
 use rendezvous_swarm::server::Event;
@@ -135,6 +137,34 @@ async fn a_registration_of_its_client_ends_by_its_ttl_at_the_point_and_where_it_
         assert!(matches!(bob.event().await, client::Event::Expired { peer } if peer == alice.peer));
         assert_eq!(bob.discover(Some("chat"), point.peer, None, None).await.unwrap().peers(), []);
         assert_eq!(point.stats().await.registrations, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn its_client_registers_in_a_hundred_namespaces_at_once() {
+    in_time(async {
+        let mut point = ours::point(|_| {}).await;
+        let mut alice = theirs::client().await;
+        alice.connect(&mut point).await;
+        // As many as it opens streams for; each a stream of its own. So it does when its addresses change.
+        let names: BTreeSet<_> = (0..100).map(|number| format!("room-{number}")).collect();
+        let (asked, peer) = (names.clone(), point.peer);
+        alice
+            .role(move |client| {
+                for name in &asked {
+                    client.register(theirs::namespace(name), peer, None).unwrap();
+                }
+            })
+            .await;
+        let mut granted = BTreeSet::new();
+        for _ in 0..names.len() {
+            match alice.event().await {
+                client::Event::Registered { namespace, .. } => granted.insert(String::from(namespace)),
+                other => panic!("a grant, not {other:?}"),
+            };
+        }
+        assert_eq!(granted, names);
     })
     .await;
 }
