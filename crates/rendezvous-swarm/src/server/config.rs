@@ -5,8 +5,9 @@ use std::time::Duration;
 use rendezvous_core::server::ServerConfig;
 use rendezvous_wire::frame;
 
-/// Streams in flight on one connection.
-pub const STREAMS_PER_CONNECTION_MAX: usize = 16;
+/// Streams in flight on one connection. A rust-libp2p client opens up to 100 at once, one for each request: when its
+/// addresses change it registers again in all its namespaces, and a request that is reset it does not repeat.
+pub const STREAMS_PER_CONNECTION_MAX: usize = 128;
 
 /// Time for a frame, from its first byte to its last.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
