@@ -120,6 +120,39 @@ async fn a_frame_that_never_completes_ends_its_stream_at_the_frame_timeout() {
 }
 
 #[tokio::test]
+async fn bytes_that_trickle_in_do_not_move_the_frame_timeout() {
+    within(async {
+        let point = Point::start(config(|config| {
+            config.frame_timeout = SHORT;
+            config.request_bytes_max = usize::MAX;
+        }))
+        .await;
+        let client = Client::of(&point).await;
+        let mut slow = client.open().await;
+        // A frame that is never complete, a byte at a time and as many as it takes: the point is the one to end it.
+        slow.send(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x04]).await;
+        slow.write_until_cut(&[0]).await;
+        assert_eq!(point.shell_stats().await.slow_senders, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_writer_of_a_frame_that_is_too_long_is_not_left_waiting() {
+    within(async {
+        let point = Point::start(Config::default()).await;
+        let client = Client::of(&point).await;
+        let mut long = client.open().await;
+        // The length is 1 MiB. Closed in order alone, the stream would take what the connection lets through and then
+        // nothing, for ever.
+        long.try_send(&[0x80, 0x80, 0x40]).await;
+        long.write_until_cut(&[0; 4_096]).await;
+        assert_eq!(point.shell_stats().await.bad_frames, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_silent_stream_ends_at_the_idle_timeout() {
     within(async {
         let point = Point::start(config(|config| config.idle_timeout = SHORT)).await;

@@ -44,6 +44,9 @@ enum Next {
 
 impl Session {
     /// Serves a stream until it ends or breaks a rule.
+    ///
+    /// Between frames it is closed in order, for those who read until the end. Within one it is reset: the other side may
+    /// be writing still, and what it writes is read no more.
     pub(super) async fn serve<S>(self, stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -56,7 +59,7 @@ impl Session {
             let payload = match self.next(&mut frames, &mut alarm).await {
                 Next::Frame(payload) => payload,
                 Next::End => break,
-                Next::Broken => break,
+                Next::Broken => return,
             };
             let answer = self.answer(&payload).await;
             let bytes = match &answer {
@@ -82,7 +85,6 @@ impl Session {
                 }
             }
         }
-        // Some clients read until the end.
         let _ = alarm.within(config.write_timeout, frames.close()).await;
     }
 
