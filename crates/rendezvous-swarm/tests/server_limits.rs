@@ -186,6 +186,24 @@ async fn each_request_moves_the_idle_timeout() {
     .await;
 }
 
+#[tokio::test]
+async fn timeouts_without_an_end_are_settings_like_others() {
+    within(async {
+        let point = Point::start(config(|config| {
+            config.frame_timeout = Duration::MAX;
+            config.idle_timeout = Duration::MAX;
+            config.write_timeout = Duration::MAX;
+        }))
+        .await;
+        let client = Client::of(&point).await;
+        let mut stream = client.open().await;
+        let request = discover(DISCOVER_ALL);
+        stream.send(&request[..2]).await;
+        assert_eq!(stream.ask(&request[2..]).await.namespaces(), [""; 0]);
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_streams_on_many_connections_are_served_within_the_bounds() {
     const CONNECTIONS: usize = 16;

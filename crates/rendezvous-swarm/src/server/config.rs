@@ -5,6 +5,8 @@ use std::time::Duration;
 use rendezvous_core::server::ServerConfig;
 use rendezvous_wire::frame;
 
+use crate::clock::SPAN_MAX;
+
 /// Streams in flight on one connection.
 pub const STREAMS_PER_CONNECTION_MAX: usize = 16;
 
@@ -31,11 +33,11 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// Streams in flight on one connection; another one is reset. Default [`STREAMS_PER_CONNECTION_MAX`].
     pub streams_per_connection_max: usize,
-    /// Default [`FRAME_TIMEOUT`].
+    /// Time for a frame, from its first byte to its last; at most a day, as all of these. Default [`FRAME_TIMEOUT`].
     pub frame_timeout: Duration,
-    /// Default [`IDLE_TIMEOUT`].
+    /// Time that a stream may be silent between frames. Default [`IDLE_TIMEOUT`].
     pub idle_timeout: Duration,
-    /// Default [`WRITE_TIMEOUT`].
+    /// Time for an answer to be taken by its reader. Default [`WRITE_TIMEOUT`].
     pub write_timeout: Duration,
 }
 
@@ -49,5 +51,16 @@ impl Default for Config {
             idle_timeout: IDLE_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
         }
+    }
+}
+
+impl Config {
+    /// The settings with each brought within what timers hold.
+    #[must_use]
+    pub(super) fn bounded(mut self) -> Self {
+        for timeout in [&mut self.frame_timeout, &mut self.idle_timeout, &mut self.write_timeout] {
+            *timeout = (*timeout).min(SPAN_MAX);
+        }
+        self
     }
 }
