@@ -34,7 +34,6 @@
 
 pub mod client;
 mod clock;
-mod deadline;
 pub mod server;
 
 use libp2p_swarm::StreamProtocol;

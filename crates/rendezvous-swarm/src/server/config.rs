@@ -5,8 +5,11 @@ use std::{num::NonZeroU32, time::Duration};
 use rendezvous_core::server::ServerConfig;
 use rendezvous_wire::frame;
 
-/// Streams in flight on one connection.
-pub const STREAMS_PER_CONNECTION_MAX: usize = 16;
+use crate::clock::SPAN_MAX;
+
+/// Streams in flight on one connection. A rust-libp2p client opens up to 100 at once, one for each request: when its
+/// addresses change it registers again in all its namespaces, and a request that is reset it does not repeat.
+pub const STREAMS_PER_CONNECTION_MAX: usize = 128;
 
 /// Time for a frame, from its first byte to its last.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -15,12 +18,16 @@ pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// do not come back when it is closed.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Time for each [`WRITE_BYTES`] of an answer to be taken by its reader: the slowest reader that gets a page of 1 MiB
-/// takes 6.5 KiB a second.
+/// Time for each [`WRITE_BYTES`] of an answer to be taken by its reader: whoever does not read is cut after it, and
+/// whoever reads 6.5 KiB a second gets a page of 1 MiB.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer that [`Config::write_timeout`] is for.
 pub const WRITE_BYTES: usize = 64 << 10;
+
+/// Answers to DISCOVER that one connection may have under way, from the lookup until they are written: at 1 MiB each,
+/// what a peer that reads nothing makes this point hold.
+pub const PAGES_PER_CONNECTION_MAX: usize = 8;
 
 /// Time for the protocol of a stream to be negotiated.
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +43,9 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// Streams in flight on one connection; another one is reset. Default [`STREAMS_PER_CONNECTION_MAX`].
     pub streams_per_connection_max: usize,
+    /// Answers to DISCOVER that one connection may have under way, at least one; others wait. Default
+    /// [`PAGES_PER_CONNECTION_MAX`].
+    pub pages_per_connection_max: usize,
     /// Requests that one stream may carry, after which it is closed. Default `None`: as many as come.
     pub requests_per_stream_max: Option<NonZeroU32>,
     /// Time for a frame, from its first byte to its last. Default [`FRAME_TIMEOUT`].
@@ -52,6 +62,7 @@ impl Default for Config {
             server: ServerConfig::default(),
             request_bytes_max: frame::REQUEST_BYTES_MAX,
             streams_per_connection_max: STREAMS_PER_CONNECTION_MAX,
+            pages_per_connection_max: PAGES_PER_CONNECTION_MAX,
             requests_per_stream_max: None,
             frame_timeout: FRAME_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
@@ -61,9 +72,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Time for an answer of so many bytes.
-    pub(super) fn write_timeout_of(&self, bytes: usize) -> Duration {
-        let parts = u32::try_from(bytes.div_ceil(WRITE_BYTES)).unwrap_or(u32::MAX);
-        self.write_timeout.saturating_mul(parts)
+    /// The settings with each brought within what timers hold.
+    #[must_use]
+    pub(super) fn bounded(mut self) -> Self {
+        for timeout in [&mut self.frame_timeout, &mut self.idle_timeout, &mut self.write_timeout] {
+            *timeout = (*timeout).min(SPAN_MAX);
+        }
+        self
     }
 }

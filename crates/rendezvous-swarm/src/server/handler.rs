@@ -22,6 +22,7 @@ use super::{
     config::NEGOTIATION_TIMEOUT,
     shared::{Counters, Shared},
     stream::Session,
+    turns::Turns,
 };
 use crate::{DUAL_PROTOCOL, PROTOCOL};
 
@@ -38,7 +39,8 @@ impl Handler {
         if let Some(reads) = reads {
             agent.set(reads);
         }
-        Self { session: Session { peer, shared, agent }, streams: FuturesUnordered::new() }
+        let turns = Arc::new(Turns::new(shared.config.pages_per_connection_max));
+        Self { session: Session { peer, shared, agent, turns }, streams: FuturesUnordered::new() }
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) struct Counters {
     pub(super) slow_readers: AtomicU64,
     pub(super) idle_streams: AtomicU64,
     pub(super) spent_streams: AtomicU64,
+    pub(super) pages_awaited: AtomicU64,
     pub(super) agents_awaited: AtomicU64,
 }
 
@@ -61,6 +62,8 @@ pub struct ShellStats {
     pub idle_streams: u64,
     /// Streams closed because they had carried [`Config::requests_per_stream_max`].
     pub spent_streams: u64,
+    /// Answers that waited because the connection had [`Config::pages_per_connection_max`] under way.
+    pub pages_awaited: u64,
     /// Answers that waited for the requester's agent version.
     pub agents_awaited: u64,
 }
@@ -80,6 +83,7 @@ impl Counters {
             slow_readers: read(&self.slow_readers),
             idle_streams: read(&self.idle_streams),
             spent_streams: read(&self.spent_streams),
+            pages_awaited: read(&self.pages_awaited),
             agents_awaited: read(&self.agents_awaited),
         }
     }
@@ -87,6 +91,7 @@ impl Counters {
 
 impl Shared {
     pub(super) fn new(config: Config, seed: [u8; 16]) -> Self {
+        let config = config.bounded();
         let clock = Clock::start();
         let server = Server::new(clock.now(), config.server.clone(), seed);
         Self {

@@ -1,10 +1,6 @@
 //! One inbound stream: frames in, answers out, in order, until its end.
 
-use std::{
-    future::poll_fn,
-    sync::Arc,
-    task::{Poll, ready},
-};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Instant};
 
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -14,10 +10,12 @@ use rendezvous_wire::{CodecError, MessageType, Page};
 
 use super::{
     agent::Agent,
+    alarm::Alarm,
+    config::WRITE_BYTES,
     frames::Frames,
     shared::{Counters, Shared},
+    turns::{Turn, Turns},
 };
-use crate::deadline::Deadline;
 
 /// Requests of one stream that are answered before the connection's other streams, and the tasks beside it, have their
 /// turn.
@@ -29,12 +27,13 @@ pub(super) struct Session {
     pub(super) peer: PeerId,
     pub(super) shared: Arc<Shared>,
     pub(super) agent: Arc<Agent>,
+    pub(super) turns: Arc<Turns>,
 }
 
 /// What is written in return for a frame.
 enum Answer {
     Frame(Vec<u8>),
-    Page(Page),
+    Page(Page, #[expect(dead_code, reason = "held until the page is written")] Turn),
     /// UNREGISTER has none.
     Nothing,
     /// Nothing that the other side would understand: the stream ends.
@@ -45,14 +44,26 @@ impl Answer {
     fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Frame(frame) => frame,
-            Self::Page(page) => page.as_bytes(),
+            Self::Page(page, _) => page.as_bytes(),
             Self::Nothing | Self::Close => &[],
         }
     }
 }
 
+/// What comes next on a stream.
+enum Next {
+    Frame(Bytes),
+    /// Nothing, and nothing has been begun.
+    End,
+    /// A frame that will not be complete, or none.
+    Broken,
+}
+
 impl Session {
     /// Serves a stream until it ends or breaks a rule.
+    ///
+    /// Between frames it is closed in order, for those who read until the end. Within one it is reset: the other side may
+    /// be writing still, and what it writes is read no more.
     pub(super) async fn serve<S>(self, mut stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -60,22 +71,26 @@ impl Session {
         let (config, counters) = (&self.shared.config, &self.shared.counters);
         Counters::count(&counters.streams);
         let mut frames = Frames::new(config.request_bytes_max);
-        let mut deadline = Deadline::after(config.idle_timeout);
+        let mut alarm = Alarm::default();
         let mut requests: u32 = 0;
-        while let Some(payload) = self.next_frame(&mut frames, &mut stream, &mut deadline).await {
+        loop {
+            let payload = match self.next(&mut frames, &mut stream, &mut alarm).await {
+                Next::Frame(payload) => payload,
+                Next::End => break,
+                Next::Broken => return,
+            };
             let answer = self.answer(&payload).await;
             drop(payload);
             if let Answer::Close = answer {
                 Counters::count(&counters.bad_frames);
                 break;
             }
-            let bytes = answer.as_bytes();
-            if !bytes.is_empty() {
+            for part in answer.as_bytes().chunks(WRITE_BYTES) {
                 let write = async {
-                    stream.write_all(bytes).await?;
+                    stream.write_all(part).await?;
                     stream.flush().await
                 };
-                match deadline.within(config.write_timeout_of(bytes.len()), write).await {
+                match alarm.within(config.write_timeout, write).await {
                     Some(Ok(())) => {}
                     // It has left before its answer, which is its right.
                     Some(Err(_)) => return,
@@ -85,6 +100,7 @@ impl Session {
                     }
                 }
             }
+            drop(answer);
             requests = requests.saturating_add(1);
             if config.requests_per_stream_max.is_some_and(|max| requests >= max.get()) {
                 Counters::count(&counters.spent_streams);
@@ -94,33 +110,45 @@ impl Session {
                 yield_now().await;
             }
         }
-        // Some clients read until the end.
-        let _ = deadline.within(config.write_timeout, stream.close()).await;
+        let _ = alarm.within(config.write_timeout, stream.close()).await;
     }
 
-    /// The next payload; `None` at the end, or where the stream cannot or must not be read on.
-    async fn next_frame<S>(&self, frames: &mut Frames, stream: &mut S, deadline: &mut Deadline) -> Option<Bytes>
+    async fn next<S>(&self, frames: &mut Frames, stream: &mut S, alarm: &mut Alarm) -> Next
     where
         S: AsyncRead + Unpin,
     {
         let (config, counters) = (&self.shared.config, &self.shared.counters);
-        let mut has_begun = frames.has_begun();
-        deadline.set(if has_begun { config.frame_timeout } else { config.idle_timeout });
+        let mut due = None;
         poll_fn(|cx| {
             if let Poll::Ready(frame) = frames.poll_next(cx, stream) {
-                if let Err(CodecError::Frame(_)) = frame {
-                    Counters::count(&counters.bad_frames);
-                }
-                return Poll::Ready(frame.ok().flatten());
+                return Poll::Ready(match frame {
+                    Ok(Some(payload)) => Next::Frame(payload),
+                    Ok(None) => Next::End,
+                    Err(error) => {
+                        if let CodecError::Frame(_) = error {
+                            Counters::count(&counters.bad_frames);
+                        }
+                        Next::Broken
+                    }
+                });
             }
             // A frame has its deadline from its first byte on.
-            if !has_begun && frames.has_begun() {
-                has_begun = true;
-                deadline.set(config.frame_timeout);
-            }
-            ready!(deadline.poll(cx));
-            Counters::count(if has_begun { &counters.slow_senders } else { &counters.idle_streams });
-            Poll::Ready(None)
+            let has_begun = frames.has_begun();
+            let due = match due {
+                Some((due, for_begun)) if for_begun == has_begun => due,
+                _ => {
+                    let limit = if has_begun { config.frame_timeout } else { config.idle_timeout };
+                    due.insert((Instant::now() + limit, has_begun)).0
+                }
+            };
+            alarm.poll(due, cx).map(|()| {
+                if has_begun {
+                    Counters::count(&counters.slow_senders);
+                    return Next::Broken;
+                }
+                Counters::count(&counters.idle_streams);
+                Next::End
+            })
         })
         .await
     }
@@ -136,7 +164,7 @@ impl Session {
                 return Answer::Nothing;
             }
             Ok(Command::Discover(discover)) => match self.discover(&discover).await {
-                Ok(page) => return Answer::Page(page),
+                Ok((page, turn)) => return Answer::Page(page, turn),
                 Err(refusal) => (MessageType::Discover, refusal),
             },
             Err(rejected) => {
@@ -153,13 +181,21 @@ impl Session {
         if refusal.encode_frame(kind, &mut frame) { Answer::Frame(frame) } else { Answer::Close }
     }
 
-    async fn discover(&self, discover: &Discover<'_>) -> Result<Page, Refusal> {
+    async fn discover(&self, discover: &Discover<'_>) -> Result<(Page, Turn), Refusal> {
         loop {
+            let turn = match self.turns.try_take() {
+                Some(turn) => turn,
+                None => {
+                    Counters::count(&self.shared.counters.pages_awaited);
+                    self.turns.take().await
+                }
+            };
             let (agent_reads, may_wait) = self.agent.reads();
             let requester = Requester { peer: self.peer, agent_reads, may_wait };
             match self.shared.with_server(|server, now| server.handle_discover(now, &requester, discover))? {
-                Discovered::Page(page) => return Ok(page),
+                Discovered::Page(page) => return Ok((page, turn)),
                 Discovered::AgentUnknown => {
+                    drop(turn);
                     Counters::count(&self.shared.counters.agents_awaited);
                     self.agent.wait().await;
                 }
@@ -169,7 +205,7 @@ impl Session {
 }
 
 /// Gives way once.
-async fn yield_now() {
+pub(super) async fn yield_now() {
     let mut has_yielded = false;
     poll_fn(|cx| {
         if has_yielded {

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::{AsyncRead, AsyncWrite, executor::block_on};
@@ -15,7 +16,7 @@ use libp2p_swarm::ConnectionHandler as _;
 use rendezvous_record::{Flavour, Flavours, Limits, VerifiedRecord};
 use rendezvous_wire::{Discover, Register, Request, Response, Status, Unregister, frame};
 
-use super::{agent::Agent, shared::Shared, stream::Session, *};
+use super::{shared::Shared, stream::Session, turns::Turns, *};
 use crate::{DUAL_PROTOCOL, PROTOCOL};
 
 /// A stream whose other side has said all that it will, and takes whatever comes.
@@ -23,6 +24,8 @@ use crate::{DUAL_PROTOCOL, PROTOCOL};
 struct Said {
     bytes: Arc<Mutex<io::Cursor<Vec<u8>>>>,
     answers: Arc<Mutex<Vec<u8>>>,
+    /// It takes nothing after all.
+    is_deaf: bool,
 }
 
 impl AsyncRead for Said {
@@ -33,6 +36,9 @@ impl AsyncRead for Said {
 
 impl AsyncWrite for Said {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_deaf {
+            return Poll::Pending;
+        }
         self.answers.lock().expect("no panic").extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -60,8 +66,9 @@ impl Peer {
     }
 
     fn session(&self) -> Session {
-        let agent = Arc::new(Agent::default());
-        Session { peer: self.key.public().to_peer_id(), shared: self.shared.clone(), agent }
+        let turns = Arc::new(Turns::new(self.shared.config.pages_per_connection_max));
+        let (peer, shared, agent) = (self.key.public().to_peer_id(), self.shared.clone(), Arc::default());
+        Session { peer, shared, agent, turns }
     }
 
     /// What is answered to these requests on one stream: status, and number of registrations.
@@ -154,11 +161,26 @@ fn only_a_point_that_takes_both_flavours_says_that_it_keeps_both() {
 }
 
 #[test]
-fn a_long_answer_has_as_much_longer() {
-    let config = Config::default();
-    assert_eq!(config.write_timeout_of(1), WRITE_TIMEOUT);
-    assert_eq!(config.write_timeout_of(WRITE_BYTES), WRITE_TIMEOUT);
-    assert_eq!(config.write_timeout_of(frame::PAGE_BYTES_MAX), WRITE_TIMEOUT * 16);
+fn who_does_not_read_holds_a_bounded_number_of_pages_and_is_cut() {
+    let config = Config { pages_per_connection_max: 1, write_timeout: Duration::from_millis(50), ..Config::default() };
+    let peer = Peer::new(config);
+    let session = peer.session();
+    let mut bytes = Vec::new();
+    DISCOVER.encode_frame(&mut bytes);
+    let said = || Said { bytes: Arc::new(Mutex::new(io::Cursor::new(bytes.clone()))), ..Said::default() };
+    let deaf = Said { is_deaf: true, ..said() };
+    let served = said();
+    let mut cut = std::pin::pin!(session.clone().serve(deaf));
+    let mut waiting = std::pin::pin!(session.serve(served.clone()));
+    let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+    assert!(cut.as_mut().poll(&mut cx).is_pending());
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(peer.shared.lock().stats().discovers, 1);
+
+    block_on(futures::future::join(cut, waiting));
+    let ShellStats { slow_readers, pages_awaited, .. } = peer.shared.counters.snapshot();
+    assert_eq!((slow_readers, pages_awaited), (1, 1));
+    assert!(!served.answers.lock().expect("no panic").is_empty());
 }
 
 #[test]
