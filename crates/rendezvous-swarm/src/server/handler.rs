@@ -78,6 +78,7 @@ impl ConnectionHandler for Handler {
             let shared = &self.session.shared;
             if self.streams.len() >= shared.config.streams_per_connection_max {
                 Counters::count(&shared.counters.streams_refused);
+                tracing::debug!(peer = %self.session.peer, "stream refused: the connection has its most");
                 return;
             }
             self.streams.push(self.session.clone().serve(stream).boxed());

@@ -83,6 +83,7 @@ impl Session {
             drop(payload);
             if let Answer::Close = answer {
                 Counters::count(&counters.bad_frames);
+                tracing::debug!(peer = %self.peer, "stream closed: a message that is no request");
                 break;
             }
             for part in answer.as_bytes().chunks(WRITE_BYTES) {
@@ -96,6 +97,7 @@ impl Session {
                     Some(Err(_)) => return,
                     None => {
                         Counters::count(&counters.slow_readers);
+                        tracing::debug!(peer = %self.peer, "stream cut: its answer was not read in time");
                         return;
                     }
                 }
@@ -127,6 +129,7 @@ impl Session {
                     Err(error) => {
                         if let CodecError::Frame(_) = error {
                             Counters::count(&counters.bad_frames);
+                            tracing::debug!(peer = %self.peer, %error, "stream cut");
                         }
                         Next::Broken
                     }
@@ -144,6 +147,7 @@ impl Session {
             alarm.poll(due, cx).map(|()| {
                 if has_begun {
                     Counters::count(&counters.slow_senders);
+                    tracing::debug!(peer = %self.peer, "stream cut: its frame was not complete in time");
                     return Next::Broken;
                 }
                 Counters::count(&counters.idle_streams);
