@@ -1,5 +1,6 @@
 //! Chores of the workspace, run as `cargo xtask <chore>`.
 
+mod conformance;
 mod layers;
 mod test;
 
@@ -13,6 +14,8 @@ const USAGE: &str = "\
 usage: cargo xtask <chore>
 
 chores:
+  conformance [--check]
+           write the list of what the conformance tests show, or check that it is up to date
   layers   check which crates depend on which, directly and through others
   test     run every test of the workspace; what follows goes to `cargo test`";
 
@@ -21,6 +24,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let chore = args.next();
     let rest: Vec<OsString> = args.collect();
     match chore.as_deref().and_then(|chore| chore.to_str()) {
+        Some("conformance") if rest.is_empty() => conformance::run(false),
+        Some("conformance") if rest == ["--check"] => conformance::run(true),
         Some("layers") if rest.is_empty() => layers::run(),
         Some("test") => test::run(&rest),
         Some("help" | "-h" | "--help") => {

@@ -33,15 +33,6 @@ fn an_unverified_envelope_tells_what_it_claims() {
 }
 
 #[test]
-fn an_unverified_envelope_tells_what_it_claims() {
-    for vector in vectors() {
-        let envelope = Envelope::parse(&vector.envelope).expect("well formed");
-        assert_eq!(envelope.flavour(), Some(vector.flavour), "{}", vector.name);
-        assert_eq!(envelope.signer(), Ok(vector.peer), "{}", vector.name);
-    }
-}
-
-#[test]
 fn a_batch_agrees_with_single_verification() {
     let limits = Limits::default();
     let envelopes: Vec<_> = vectors().into_iter().map(|vector| vector.envelope).collect();

@@ -1,0 +1,157 @@
+//! `rendezvous discover`: list who is registered with a point.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    hash::{BuildHasher, RandomState},
+};
+
+use libp2p::PeerId;
+use rendezvous_swarm::client::{self, Discovered, From, Limit, Namespace};
+use serde::Serialize;
+
+use crate::{
+    args,
+    error::Error,
+    output::{self, Output, count, printable},
+    session::{Event, PAGES_MAX, Session},
+};
+
+/// Most registrations of one walk: as many as a large point holds, and a bound on what is remembered of them here.
+const REGISTRATIONS_MAX: u64 = 10_000_000;
+
+/// A registration as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Found<'a> {
+    peer: String,
+    namespace: &'a str,
+    /// Seconds left.
+    ttl: u64,
+    addresses: Vec<String>,
+    seq: u64,
+    flavour: String,
+}
+
+/// A page that the point has given.
+struct Page {
+    registrations: Vec<Discovered>,
+    has_more: bool,
+    number: u32,
+    skipped: client::Skipped,
+}
+
+pub(crate) async fn run(args: args::Discover) -> Result<(), Error> {
+    let mut output = Output::new(args.json);
+    let (mut session, _) = Session::start(&args.client)?;
+    let namespace = (!args.all).then_some(args.namespace);
+    let wanted = args.limit.unwrap_or(REGISTRATIONS_MAX).min(REGISTRATIONS_MAX);
+
+    let mut seen = Seen::default();
+    let mut left_out = 0;
+    let mut own = 0;
+    let mut from = From::Fresh;
+    loop {
+        let limit = Limit::new(usize::try_from(wanted - seen.count()).unwrap_or(usize::MAX));
+        let page = next_page(&mut session, namespace.clone(), limit, from).await?;
+        for found in &page.registrations {
+            if seen.count() < wanted && seen.insert(found.record.peer_id(), &found.namespace) {
+                print(&mut output, found)?;
+            }
+        }
+        output.flush()?;
+        own += page.skipped.own;
+        left_out += page.skipped.total() - page.skipped.own - page.skipped.duplicate;
+        let is_full = seen.count() >= wanted;
+        if is_full || !page.has_more || output.is_closed() {
+            let is_bounded = is_full && args.limit.is_none_or(|limit| limit > wanted) && page.has_more;
+            if is_bounded || page.number >= PAGES_MAX {
+                output::note("the point lists more than is read of one: the rest is left out");
+            }
+            break;
+        }
+        from = From::Cookie;
+    }
+    summarise(seen.count(), namespace.as_ref(), own, left_out);
+    Ok(())
+}
+
+async fn next_page(
+    session: &mut Session,
+    namespace: Option<Namespace>,
+    limit: Limit,
+    from: From,
+) -> Result<Page, Error> {
+    let point = session.point().peer;
+    let asked = session.rendezvous().discover(point, namespace, Some(limit), from);
+    loop {
+        match session.next().await? {
+            Event::Rendezvous(client::Event::Discovered { query, registrations, more, page, skipped, .. })
+                if query == asked =>
+            {
+                return Ok(Page { registrations, has_more: more, number: page, skipped });
+            }
+            Event::Rendezvous(client::Event::DiscoverFailed { query, failure, .. }) if query == asked => {
+                return Err(session.error(failure));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn print(output: &mut Output, found: &Discovered) -> Result<(), Error> {
+    let found = Found {
+        peer: found.record.peer_id().to_string(),
+        namespace: found.namespace.as_str(),
+        ttl: found.ttl.as_secs(),
+        addresses: found.record.addresses().map(|address| address.to_string()).collect(),
+        seq: found.record.seq(),
+        flavour: found.record.flavour().to_string(),
+    };
+    output.result(&found, &found)
+}
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}  {} s left", self.peer, printable(self.namespace), self.ttl)?;
+        for address in &self.addresses {
+            write!(f, "\n    {}", printable(address))?;
+        }
+        Ok(())
+    }
+}
+
+fn summarise(number: u64, namespace: Option<&Namespace>, own: usize, left_out: usize) {
+    let place = match namespace {
+        Some(namespace) => format!("under {namespace}"),
+        None => "under any name".to_owned(),
+    };
+    match number {
+        0 if own > 0 => output::note(format_args!("nobody else is registered {place}")),
+        0 => output::note(format_args!("nobody is registered {place}")),
+        number => output::note(format_args!("{} {place}", count(number, "registration"))),
+    }
+    if left_out > 0 {
+        let left_out = count(left_out as u64, "registration");
+        output::note(format_args!("left out {left_out}: malformed, or not signed by the peer"));
+    }
+}
+
+/// What has been listed: a peer that renews during the walk comes a second time.
+///
+/// Fingerprints, since there may be millions: that two of ten million are equal has a chance of one to 400,000.
+#[derive(Default)]
+struct Seen {
+    hasher: RandomState,
+    fingerprints: HashSet<u64>,
+}
+
+impl Seen {
+    /// `false` if it was there.
+    fn insert(&mut self, peer: PeerId, namespace: &Namespace) -> bool {
+        self.fingerprints.insert(self.hasher.hash_one((peer, namespace)))
+    }
+
+    fn count(&self) -> u64 {
+        self.fingerprints.len() as u64
+    }
+}

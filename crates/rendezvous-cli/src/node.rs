@@ -1,0 +1,174 @@
+//! The swarm that the commands share: TCP with noise and yamux, and names resolved by DNS.
+
+use std::{collections::HashSet, io, net::SocketAddr, time::Duration};
+
+use libp2p::{
+    Multiaddr, Swarm, Transport, TransportError,
+    core::{transport::ListenerId, upgrade},
+    dns,
+    futures::StreamExt,
+    identify,
+    identity::Keypair,
+    noise,
+    swarm::{self, NetworkBehaviour, SwarmEvent},
+    tcp, yamux,
+};
+use socket2::{Domain, Socket, Type};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{address, error::Error};
+
+/// What identify calls this program.
+const AGENT_VERSION: &str = concat!("rendezvous/", env!("CARGO_PKG_VERSION"));
+
+/// What identify calls the family of protocols; others write the same.
+const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
+
+/// Time after which a connection that nobody uses is closed. Clients come back to a point every few minutes at most.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A wildcard's interfaces are reported one by one and without an end. After so long a silence they are taken for all.
+const INTERFACES_QUIET: Duration = Duration::from_millis(200);
+
+/// Longest wait for the first address of every listener.
+const LISTEN_MAX: Duration = Duration::from_secs(5);
+
+/// A swarm with this behaviour. `connect_timeout` is for a whole connection, upgrades included.
+pub(crate) fn swarm<B: NetworkBehaviour>(
+    keypair: Keypair,
+    connect_timeout: Duration,
+    behaviour: impl FnOnce(&Keypair) -> B,
+) -> Result<Swarm<B>, Error> {
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default());
+    // Put together by hand: what the builder makes hides from its errors what the operating system said.
+    let transport = dns::tokio::Transport::system(tcp)
+        .map_err(Error::Start)?
+        .upgrade(upgrade::Version::V1Lazy)
+        .authenticate(noise::Config::new(&keypair)?)
+        .multiplex(yamux::Config::default())
+        .timeout(connect_timeout)
+        .boxed();
+    let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    let swarm = Swarm::new(transport, behaviour(&keypair), keypair.public().to_peer_id(), config);
+    tracing::debug!(peer_id = %swarm.local_peer_id(), "started");
+    Ok(swarm)
+}
+
+/// Identify as every command speaks it.
+pub(crate) fn identify(keypair: &Keypair) -> identify::Behaviour {
+    let config = identify::Config::new(PROTOCOL_VERSION.to_owned(), keypair.public());
+    identify::Behaviour::new(config.with_agent_version(AGENT_VERSION.to_owned()))
+}
+
+/// The listeners of a swarm, and the addresses that they have reported.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    waiting: HashSet<ListenerId>,
+    live: usize,
+    has_wildcard: bool,
+    addresses: Vec<Multiaddr>,
+}
+
+/// What an event has changed about the addresses.
+#[derive(Debug)]
+pub(crate) enum Change {
+    New(Multiaddr),
+    Gone(Multiaddr),
+}
+
+impl Listeners {
+    /// Listens on all of these addresses.
+    pub(crate) fn start<B: NetworkBehaviour>(swarm: &mut Swarm<B>, addresses: &[Multiaddr]) -> Result<Self, Error> {
+        let mut listeners = Self { waiting: HashSet::new(), live: 0, has_wildcard: false, addresses: Vec::new() };
+        for address in addresses {
+            listeners.add(swarm, address)?;
+        }
+        Ok(listeners)
+    }
+
+    /// Listens on one more address.
+    pub(crate) fn add<B: NetworkBehaviour>(&mut self, swarm: &mut Swarm<B>, address: &Multiaddr) -> Result<(), Error> {
+        let failed = |source| Error::Listen { address: address.clone(), source };
+        check_free(address).map_err(failed)?;
+        let listener = swarm.listen_on(address.clone()).map_err(|error| match error {
+            TransportError::Other(source) => failed(source),
+            TransportError::MultiaddrNotSupported(_) => failed(io::ErrorKind::Unsupported.into()),
+        })?;
+        self.waiting.insert(listener);
+        self.live += 1;
+        self.has_wildcard |= address::is_wildcard(address);
+        Ok(())
+    }
+
+    /// The addresses that are listened on: IPv4 before IPv6, and otherwise in the order in which they were reported.
+    pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
+        let mut addresses = self.addresses.clone();
+        addresses.sort_by_key(|address| address::ip(address).is_some_and(|ip| ip.is_ipv6()));
+        addresses
+    }
+
+    /// Runs the swarm until every listener has reported its addresses; `on_event` gets what happens meanwhile.
+    pub(crate) async fn settle<B: NetworkBehaviour>(
+        &mut self,
+        swarm: &mut Swarm<B>,
+        mut on_event: impl FnMut(&mut Swarm<B>, SwarmEvent<B::ToSwarm>),
+    ) -> Result<(), Error> {
+        let end = Instant::now() + LISTEN_MAX;
+        loop {
+            let until = match self.waiting.is_empty() {
+                true if !self.has_wildcard => return Ok(()),
+                true => end.min(Instant::now() + INTERFACES_QUIET),
+                false => end,
+            };
+            let Ok(event) = timeout_at(until, swarm.select_next_some()).await else { return Ok(()) };
+            self.on_event(&event)?;
+            on_event(swarm, event);
+        }
+    }
+
+    /// Takes note of an event of the swarm.
+    pub(crate) fn on_event<E>(&mut self, event: &SwarmEvent<E>) -> Result<Option<Change>, Error> {
+        match event {
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                self.waiting.remove(listener_id);
+                if self.addresses.contains(address) {
+                    return Ok(None);
+                }
+                self.addresses.push(address.clone());
+                Ok(Some(Change::New(address.clone())))
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.addresses.retain(|known| known != address);
+                Ok(Some(Change::Gone(address.clone())))
+            }
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                self.waiting.remove(listener_id);
+                self.addresses.retain(|known| !addresses.contains(known));
+                self.live = self.live.saturating_sub(1);
+                match reason {
+                    Err(error) if self.live == 0 => Err(Error::ListenersGone(io::Error::other(error.to_string()))),
+                    _ => Ok(None),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whether this address can be listened on, tried and given back at once.
+///
+/// The TCP transport shares its ports: without this, a second process of the same user would listen on the port of the
+/// first, and each would get a part of the connections.
+fn check_free(address: &Multiaddr) -> io::Result<()> {
+    let (Some(ip), Some(port)) = (address::ip(address), address::tcp_port(address)) else { return Ok(()) };
+    let address = SocketAddr::new(ip, port);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Connections of an earlier run that the kernel has not forgotten do not count. On Windows the option means more.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1)
+}

@@ -1,0 +1,229 @@
+//! `rendezvous serve`: run a rendezvous point.
+
+use std::{env, path::PathBuf, time::Duration};
+
+use libp2p::{
+    Multiaddr, Swarm,
+    futures::StreamExt,
+    identify, ping,
+    swarm::{NetworkBehaviour, SwarmEvent},
+};
+use rendezvous_core::server::EVENTS_MAX;
+use rendezvous_swarm::server;
+use rendezvous_wire::Ttl;
+use serde::Serialize;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::{
+    address,
+    args::{self, PORT_DEFAULT},
+    error::Error,
+    key,
+    node::{self, Change, Listeners},
+    output::{self, Output},
+    signals::Signals,
+    stats::{self, Snapshot},
+};
+
+/// File in the data directory that holds the key.
+const KEY_FILE: &str = "key";
+
+/// Longest time that a connection's encryption and multiplexing may take to agree.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A point's protocols. Identify tells what the requesters read; ping notices dead connections.
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    rendezvous: server::Behaviour,
+}
+
+/// What `--json` prints, an object per event; statistics apart.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Told {
+    Start { peer_id: String, addresses: Vec<String> },
+    Listening { address: String },
+    Shutdown,
+}
+
+pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
+    let mut signals = Signals::listen()?;
+    if args.min_ttl > args.max_ttl {
+        return Err(Error::TtlBounds { min: args.min_ttl, max: args.max_ttl });
+    }
+    let key = key::load_or_create(Some(&key_file(&args)?))?;
+    let swarm = node::swarm(key.keypair, UPGRADE_TIMEOUT, |keypair| Behaviour {
+        identify: node::identify(keypair),
+        ping: ping::Behaviour::default(),
+        rendezvous: server::Behaviour::new(config(&args)),
+    })?;
+    let mut point = Point { swarm, output: Output::new(args.json), last: Snapshot::default() };
+    let mut listeners = point.listen(&args).await?;
+    point.say_start(&listeners)?;
+
+    let every = Duration::from_secs(args.stats_interval);
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            event = point.swarm.select_next_some() => point.on_event(&mut listeners, event)?,
+            _ = ticks.tick() => point.say_statistics()?,
+            signal = signals.next() => {
+                signal.map_err(Error::Start)?;
+                signals.end_at_next();
+                return point.leave();
+            }
+        }
+    }
+}
+
+/// A running point, and its telling.
+struct Point {
+    swarm: Swarm<Behaviour>,
+    output: Output,
+    /// The statistics that were printed last.
+    last: Snapshot,
+}
+
+impl Point {
+    async fn listen(&mut self, args: &args::Serve) -> Result<Listeners, Error> {
+        let mut listeners = if args.listen.is_empty() {
+            let [v4, v6] = ["/ip4/0.0.0.0", "/ip6/::"].map(|ip| {
+                let address = format!("{ip}/tcp/{PORT_DEFAULT}");
+                address.parse::<Multiaddr>().expect("it is a multiaddr")
+            });
+            let mut listeners = Listeners::start(&mut self.swarm, &[v4])?;
+            if let Err(error) = listeners.add(&mut self.swarm, &v6) {
+                tracing::debug!(%error, "without IPv6");
+            }
+            listeners
+        } else {
+            let addresses: Vec<Multiaddr> = args.listen.iter().map(|address| address.0.clone()).collect();
+            Listeners::start(&mut self.swarm, &addresses)?
+        };
+        listeners.settle(&mut self.swarm, on_protocol_event).await?;
+        Ok(listeners)
+    }
+
+    fn say_start(&mut self, listeners: &Listeners) -> Result<(), Error> {
+        let peer = *self.swarm.local_peer_id();
+        let addresses = listeners.addresses();
+        let with_peer = |address: &Multiaddr| format!("{address}/p2p/{peer}");
+        let start = Told::Start { peer_id: peer.to_string(), addresses: addresses.iter().map(with_peer).collect() };
+        self.output.json(&start)?;
+        self.output.human(format_args!("peer id: {peer}"))?;
+        for address in &addresses {
+            self.output.human(format_args!("listening: {}", with_peer(address)))?;
+        }
+        if let Some(address) = to_try(&addresses) {
+            let point = with_peer(address);
+            self.output.human(format_args!("try: {} register --point {point}", program()))?;
+        }
+        self.output.flush()
+    }
+
+    fn on_event(&mut self, listeners: &mut Listeners, event: SwarmEvent<BehaviourEvent>) -> Result<(), Error> {
+        match listeners.on_event(&event)? {
+            Some(Change::New(address)) => {
+                let address = format!("{address}/p2p/{}", self.swarm.local_peer_id());
+                self.output.result(format!("listening: {address}"), &Told::Listening { address })?;
+                self.output.flush()?;
+            }
+            Some(Change::Gone(address)) => output::note(format_args!("no longer listening on {address}")),
+            None => {}
+        }
+        on_protocol_event(&mut self.swarm, event);
+        Ok(())
+    }
+
+    /// Prints the statistics if they have changed.
+    fn say_statistics(&mut self) -> Result<(), Error> {
+        let rendezvous = &self.swarm.behaviour().rendezvous;
+        let stats = rendezvous.stats();
+        if self.last.is_of(&stats) {
+            return Ok(());
+        }
+        let now = Snapshot::new(stats, rendezvous.namespaces(stats::TOP));
+        self.output.result(&now, &now)?;
+        self.last = now;
+        self.output.flush()
+    }
+
+    fn leave(mut self) -> Result<(), Error> {
+        self.say_statistics()?;
+        self.output.json(&Told::Shutdown)?;
+        self.output.flush()
+    }
+}
+
+/// What identify says about a requester tells which records it can read.
+fn on_protocol_event(swarm: &mut Swarm<Behaviour>, event: SwarmEvent<BehaviourEvent>) {
+    match event {
+        SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+            swarm.behaviour_mut().rendezvous.peer_agent(peer_id, &info.agent_version);
+        }
+        SwarmEvent::Behaviour(BehaviourEvent::Rendezvous(event)) => tracing::debug!(?event, "rendezvous"),
+        _ => {}
+    }
+}
+
+fn config(args: &args::Serve) -> server::Config {
+    let mut config = server::Config::default();
+    config.server.ttl_min = Ttl::from_secs(args.min_ttl);
+    config.server.ttl_max = Ttl::from_secs(args.max_ttl);
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        config.server.events_max = EVENTS_MAX;
+    }
+    config
+}
+
+/// Where the key is kept: as `--key` says, or in the data directory.
+fn key_file(args: &args::Serve) -> Result<PathBuf, Error> {
+    match (&args.key, &args.data_dir) {
+        (Some(key), _) => Ok(key.clone()),
+        (None, Some(directory)) => Ok(directory.join(KEY_FILE)),
+        (None, None) => Ok(default_data_dir().ok_or(Error::NoDataDir)?.join(KEY_FILE)),
+    }
+}
+
+/// By the XDG Base Directory Specification, which has relative paths ignored.
+fn default_data_dir() -> Option<PathBuf> {
+    let data_home = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::home_dir().filter(|path| path.is_absolute()).map(|home| home.join(".local").join("share"));
+    data_home.or_else(home).map(|data| data.join("rendezvous"))
+}
+
+/// The address for a client to try: one that works from elsewhere too, if there is one, and of IPv4 rather than IPv6.
+fn to_try(addresses: &[Multiaddr]) -> Option<&Multiaddr> {
+    addresses.iter().min_by_key(|address| {
+        let is_v6 = address::ip(address).is_some_and(|ip| ip.is_ipv6());
+        (address::is_link_local(address), address::is_loopback(address), is_v6)
+    })
+}
+
+/// This program as it was called, so that the command printed can be pasted.
+fn program() -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    match env::args_os().next().and_then(|program| program.into_string().ok()) {
+        Some(program) if !program.is_empty() && program.chars().all(is_plain) => program,
+        Some(program) if !program.contains('\'') => format!("'{program}'"),
+        _ => "rendezvous".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_command_takes_an_address_that_works_from_elsewhere() {
+        let addresses: Vec<Multiaddr> = ["/ip4/127.0.0.1/tcp/1", "/ip6/2001:db8::1/tcp/1", "/ip4/192.0.2.1/tcp/1"]
+            .map(|text| text.parse().expect("it is a multiaddr"))
+            .into();
+        assert_eq!(to_try(&addresses), Some(&addresses[2]));
+        assert_eq!(to_try(&addresses[..1]), Some(&addresses[0]));
+        assert_eq!(to_try(&[]), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! The signals that end a command.
+
+use std::io;
+
+use crate::error::{Error, INTERRUPTED};
+
+/// Ctrl-C and SIGTERM.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// From now on the signals are delivered here, and no longer end the process by themselves.
+    pub(crate) fn listen() -> Result<Self, Error> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let listen = |kind| signal(kind).map_err(Error::Start);
+            Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// The next signal.
+    pub(crate) async fn next(&mut self) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+            Ok(())
+        }
+        #[cfg(not(unix))]
+        tokio::signal::ctrl_c().await
+    }
+
+    /// From now on the next signal ends the process at once.
+    pub(crate) fn end_at_next(mut self) {
+        tokio::spawn(async move {
+            if self.next().await.is_ok() {
+                std::process::exit(INTERRUPTED.into());
+            }
+        });
+    }
+}
