@@ -193,6 +193,14 @@ impl<R: Role> Node<R> {
         self.events.try_recv().ok()
     }
 
+    /// The facts that have been told and not been waited for.
+    pub fn facts_now(&mut self) -> Vec<Fact> {
+        while let Ok(fact) = self.facts.try_recv() {
+            self.facts_unseen.push_back(fact);
+        }
+        self.facts_unseen.drain(..).collect()
+    }
+
     /// Waits until this is told, or finds that it was; other facts are kept.
     pub async fn fact(&mut self, fact: &Fact) {
         self.fact_where(|told| (told == fact).then_some(())).await;

@@ -126,9 +126,14 @@ impl Client {
         limit: Option<u64>,
         cookie: Option<&Cookie>,
     ) -> Result<Page, ErrorCode> {
+        self.ask(name, point, limit, cookie).await;
+        self.page(point).await
+    }
+
+    /// Asks for a page.
+    pub async fn ask(&self, name: Option<&str>, point: PeerId, limit: Option<u64>, cookie: Option<&Cookie>) {
         let (namespace, cookie) = (name.map(namespace), cookie.cloned());
         self.role(move |client| client.discover(namespace, cookie, limit, point)).await;
-        self.page(point).await
     }
 
     async fn page(&mut self, point: PeerId) -> Result<Page, ErrorCode> {

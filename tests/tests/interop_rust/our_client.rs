@@ -133,9 +133,9 @@ async fn our_client_walks_its_pages_and_then_sees_only_what_is_new() {
 #[tokio::test]
 async fn what_lapses_at_its_point_is_told_to_the_owner_and_to_who_found_it() {
     in_time(async {
-        let (point, mut owner) = at_their_point(|config| config.with_min_ttl(1)).await;
+        let (mut point, mut owner) = at_their_point(|config| config.with_min_ttl(1)).await;
         let mut other = ours::client().await;
-        other.knows_point(point.peer, &point.address).await;
+        other.connect(&mut point).await;
         // A lifetime of a second is too short to be refreshed in time.
         let id = owner.register("chat", point.peer, 1).await;
         assert_eq!(owner.registered(id).await, (Flavour::Legacy, 1));
