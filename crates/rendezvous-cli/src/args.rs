@@ -11,6 +11,9 @@ use crate::address::{AdvertisedAddress, ListenAddress, Point};
 /// outgoing connections, so that none of these takes it.
 pub(crate) const PORT_DEFAULT: u16 = 62_649;
 
+/// Behind the options that say what to do.
+const LAST: usize = 1_000;
+
 const EXIT_STATUS: &str = "\
 Exit status:
   0  done
@@ -27,27 +30,32 @@ Examples, one terminal each:
   rendezvous discover --point /ip4/127.0.0.1/tcp/62649/p2p/<peer id>
 `serve` prints its peer id, and the `register` command to paste.";
 
+// Paragraphs are one line each: clap breaks them as the terminal is wide.
+
 const SERVE_HELP: &str = "\
 Example:
   rendezvous serve --listen /ip4/127.0.0.1/tcp/0 --key ./point.key
 
-It prints `peer id: …`, a line `listening: …` per address, the command for a client to try, and from then on statistics
-when they have changed. Ctrl-C or SIGTERM ends it.";
+It prints `peer id: …`, a line `listening: …` per address, the command for a client to try, and from then on statistics \
+when they have changed. Ctrl-C or SIGTERM ends it. It goes on if nobody reads its output.";
 
 const REGISTER_HELP: &str = "\
 Example, where PEER is the peer id that `rendezvous serve` prints:
   rendezvous register --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --key ./me.key
 
-It stays, refreshes the registration before it ends, and withdraws it on Ctrl-C; a second Ctrl-C ends it at once. What may
-pass is tried again for as long as it runs: a point that is away, full or overloaded. It ends with status 3 if the point
-refuses the first attempt because of the namespace, the TTL or the record, and with 5 if the peer is no rendezvous point.";
+It stays, refreshes the registration before it ends, and withdraws it on Ctrl-C or SIGTERM, which takes three seconds at \
+most; a second Ctrl-C ends it at once.
+
+What may pass is tried again for as long as it runs: a point that is away, full or overloaded. It ends with status 3 if \
+the point refuses the first attempt because of the namespace, the TTL or the record, and with 5 if the peer is no \
+rendezvous point.";
 
 const DISCOVER_HELP: &str = "\
 Example, where PEER is the peer id that `rendezvous serve` prints:
   rendezvous discover --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --limit 10
 
-Each registration is listed once. The walk over the point's pages ends with the last page, at --limit, after 10 million
-registrations or 100,000 pages, or if the point gives the same cookie again.";
+Each registration is listed once, and this peer's own one is left out. The walk over the point's pages ends with the last \
+page, at --limit, after 10 million registrations or 100,000 pages, or when the point gives the same cookie again.";
 
 const UNREGISTER_HELP: &str = "\
 Example, where PEER is the peer id that `rendezvous serve` prints:
@@ -57,13 +65,13 @@ The protocol has no answer to this: it is done when the request is written to a 
 
 /// Run a libp2p rendezvous point, or register with one and discover peers at it.
 #[derive(Debug, Parser)]
-#[command(name = "rendezvous", version, propagate_version = true, after_help = format!("{EXAMPLES}\n\n{EXIT_STATUS}"))]
+#[command(name = "rendezvous", version, after_help = format!("{EXAMPLES}\n\n{EXIT_STATUS}"))]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
     /// Log what happens inside to standard error; the variable RUST_LOG refines it.
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = LAST)]
     pub(crate) verbose: bool,
 }
 
@@ -112,7 +120,7 @@ pub(crate) struct Serve {
     pub(crate) stats_interval: u64,
 
     /// Print one JSON object per line: `start`, `listening`, `stats`, `shutdown`.
-    #[arg(long)]
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -125,8 +133,8 @@ pub(crate) struct Register {
     #[arg(long, value_name = "NS", default_value = "rendezvous")]
     pub(crate) namespace: Namespace,
 
-    /// Address to advertise; may be repeated. Without it, the addresses that this command listens on: on every interface,
-    /// or on loopback alone where no other is there or the point is there too
+    /// Address to advertise; may be repeated. Without it, the command listens on every interface, on any port, and
+    /// advertises that; loopback only to a point on this machine, or for want of another address
     #[arg(long, value_name = "MULTIADDR")]
     pub(crate) address: Vec<AdvertisedAddress>,
 
@@ -139,7 +147,7 @@ pub(crate) struct Register {
     pub(crate) once: bool,
 
     /// Print one JSON object per line: `registered`, `renewed`, `failed`, `lapsed`, `unregistered`.
-    #[arg(long)]
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -162,7 +170,7 @@ pub(crate) struct Discover {
     pub(crate) limit: Option<u64>,
 
     /// Print one JSON object per line: `peer`, `namespace`, `ttl`, `addresses`, `seq`, `flavour`.
-    #[arg(long)]
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -176,7 +184,7 @@ pub(crate) struct Unregister {
     pub(crate) namespace: Namespace,
 
     /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -205,7 +213,7 @@ pub(crate) fn usage_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let said = said.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
-    let said = said.collect::<Vec<_>>().join(" ");
+    let said = said.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
     let said = said.strip_prefix("error: ").unwrap_or(&said).trim_end_matches('.');
     format!("{said}; `--help` has the usage")
 }

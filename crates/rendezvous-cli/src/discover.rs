@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     args,
     error::Error,
-    output::{self, Output, printable},
+    output::{self, Output, count, printable},
     session::{Event, PAGES_MAX, Session},
 };
 
@@ -120,21 +120,19 @@ impl fmt::Display for Found<'_> {
     }
 }
 
-fn summarise(count: u64, namespace: Option<&Namespace>, own: usize, left_out: usize) {
+fn summarise(number: u64, namespace: Option<&Namespace>, own: usize, left_out: usize) {
     let place = match namespace {
         Some(namespace) => format!("under {namespace}"),
         None => "under any name".to_owned(),
     };
-    match count {
+    match number {
         0 if own > 0 => output::note(format_args!("nobody else is registered {place}")),
         0 => output::note(format_args!("nobody is registered {place}")),
-        1 => output::note(format_args!("1 registration {place}")),
-        count => output::note(format_args!("{count} registrations {place}")),
+        number => output::note(format_args!("{} {place}", count(number, "registration"))),
     }
     if left_out > 0 {
-        output::note(format_args!(
-            "{left_out} registrations are left out: they are malformed, or not signed by their peers"
-        ));
+        let left_out = count(left_out as u64, "registration");
+        output::note(format_args!("left out {left_out}: malformed, or not signed by the peer"));
     }
 }
 

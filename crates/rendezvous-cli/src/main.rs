@@ -17,7 +17,10 @@ mod signals;
 mod stats;
 mod unregister;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -71,6 +74,10 @@ fn start_log(is_verbose: bool) {
     let is_refined = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some();
     if is_verbose || is_refined {
         let filter = if is_refined { EnvFilter::from_default_env() } else { EnvFilter::new(VERBOSE) };
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .init();
     }
 }

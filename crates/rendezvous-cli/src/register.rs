@@ -20,6 +20,9 @@ use crate::{
 /// Longest time for the withdrawal after a Ctrl-C.
 const UNREGISTER_MAX: Duration = Duration::from_secs(3);
 
+/// Time after which it is told what the withdrawal waits for.
+const UNREGISTER_QUIET: Duration = Duration::from_secs(1);
+
 /// With `--once`, longest time behind the first success for learning whether the point wants the record in both
 /// flavours, and giving it those.
 const BOTH_FLAVOURS_MAX: Duration = Duration::from_secs(2);
@@ -179,11 +182,18 @@ impl Keeper {
     async fn leave(mut self) -> Result<(), Error> {
         self.session.rendezvous().shutdown();
         let deadline = Instant::now() + UNREGISTER_MAX;
+        let mut until = Instant::now() + UNREGISTER_QUIET;
         let mut is_told = false;
         while !self.session.rendezvous().is_drained() && !is_told {
-            let Ok(event) = timeout_at(deadline, self.session.next()).await else { break };
-            if let Event::Rendezvous(client::Event::Unregistered { failure: None, .. }) = event? {
-                is_told = true;
+            match timeout_at(until, self.session.next()).await {
+                Ok(event) => {
+                    is_told = matches!(event?, Event::Rendezvous(client::Event::Unregistered { failure: None, .. }));
+                }
+                Err(_) if until == deadline => break,
+                Err(_) => {
+                    output::note("waiting for the point; a second Ctrl-C ends this at once");
+                    until = deadline;
+                }
             }
         }
         if self.flavour.is_none() {

@@ -4,8 +4,9 @@ use std::{error::Error as StdError, io, path::Path, time::Duration};
 
 use libp2p::{
     Swarm,
+    core::transport::timeout::TransportTimeoutError,
     futures::StreamExt,
-    identify, ping,
+    identify, noise, ping,
     swarm::{DialError, NetworkBehaviour, SwarmEvent},
 };
 use rendezvous_swarm::{
@@ -174,15 +175,26 @@ fn transport_reason(error: &io::Error, timeout: Duration) -> Unreachable {
         if let Some(error) = innermost.downcast_ref::<io::Error>() {
             match error.kind() {
                 io::ErrorKind::ConnectionRefused => return Unreachable::Refused,
+                io::ErrorKind::InvalidData => return Unreachable::NotLibp2p,
                 io::ErrorKind::TimedOut => return Unreachable::TimedOut(timeout),
                 _ => {}
             }
             // The source of an `io::Error` is the source of what it wraps.
             next = error.get_ref().map(|inner| inner as &(dyn StdError + 'static));
         }
+        if let Some(noise::Error::Io(error)) = innermost.downcast_ref() {
+            // It speaks as if it were that error.
+            next = Some(error);
+        }
         match next {
             Some(deeper) => innermost = deeper,
-            None => return Unreachable::Other(innermost.to_string()),
+            None => break,
         }
     }
+    let text = innermost.to_string();
+    // The time-out's own type names all the layers below it; its words do not.
+    if text == TransportTimeoutError::<io::Error>::Timeout.to_string() {
+        return Unreachable::TimedOut(timeout);
+    }
+    Unreachable::Other(text)
 }

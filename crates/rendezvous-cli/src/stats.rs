@@ -6,7 +6,7 @@ use rendezvous_core::server::Stats;
 use rendezvous_wire::Namespace;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use crate::output::printable;
+use crate::output::{count, printable};
 
 /// Namespaces that a line names.
 pub(crate) const TOP: usize = 10;
@@ -35,16 +35,28 @@ impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Stats { registrations, namespaces, .. } = self.stats;
         let Stats { registers, renewals, unregisters, discovers, expiries, refusals, .. } = self.stats;
-        write!(f, "statistics: {registrations} registrations in {namespaces} namespaces")?;
-        for (index, (name, count)) in self.top.iter().enumerate() {
-            write!(f, "{}{} {count}", if index == 0 { " (" } else { ", " }, printable(name.as_str()))?;
+        let held = count(registrations as u64, "registration");
+        write!(f, "statistics: {held} in {}", count(namespaces as u64, "namespace"))?;
+        for (index, (name, size)) in self.top.iter().enumerate() {
+            write!(f, "{}{} {size}", if index == 0 { " (" } else { ", " }, printable(name.as_str()))?;
         }
         if namespaces > self.top.len() && !self.top.is_empty() {
             f.write_str(", …")?;
         }
         f.write_str(if self.top.is_empty() { "" } else { ")" })?;
-        write!(f, "; so far {registers} registers, {renewals} renewals, {unregisters} unregisters, ")?;
-        write!(f, "{discovers} discovers, {expiries} expiries, {refusals} refusals")
+        let counters = [
+            (registers, "register"),
+            (renewals, "renewal"),
+            (unregisters, "unregister"),
+            (discovers, "discover"),
+            (expiries, "expiry"),
+            (refusals, "refusal"),
+        ];
+        f.write_str("; so far")?;
+        for (index, (number, thing)) in counters.into_iter().enumerate() {
+            write!(f, "{} {}", if index == 0 { "" } else { "," }, count(number, thing))?;
+        }
+        Ok(())
     }
 }
 
@@ -95,6 +107,6 @@ mod tests {
     #[test]
     fn an_empty_point_names_no_namespace() {
         let line = Snapshot::default().to_string();
-        assert!(line.starts_with("statistics: 0 registrations in 0 namespaces; so far "), "{line}");
+        assert!(line.starts_with("statistics: 0 registrations in 0 namespaces; so far 0 registers, "), "{line}");
     }
 }

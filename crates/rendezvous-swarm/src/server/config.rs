@@ -5,8 +5,11 @@ use std::time::Duration;
 use rendezvous_core::server::ServerConfig;
 use rendezvous_wire::frame;
 
-/// Streams in flight on one connection.
-pub const STREAMS_PER_CONNECTION_MAX: usize = 16;
+use crate::clock::SPAN_MAX;
+
+/// Streams in flight on one connection. A rust-libp2p client opens up to 100 at once, one for each request: when its
+/// addresses change it registers again in all its namespaces, and a request that is reset it does not repeat.
+pub const STREAMS_PER_CONNECTION_MAX: usize = 128;
 
 /// Time for a frame, from its first byte to its last.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,11 +34,11 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// Streams in flight on one connection; another one is reset. Default [`STREAMS_PER_CONNECTION_MAX`].
     pub streams_per_connection_max: usize,
-    /// Default [`FRAME_TIMEOUT`].
+    /// Time for a frame, from its first byte to its last; at most a day, as all of these. Default [`FRAME_TIMEOUT`].
     pub frame_timeout: Duration,
-    /// Default [`IDLE_TIMEOUT`].
+    /// Time that a stream may be silent between frames. Default [`IDLE_TIMEOUT`].
     pub idle_timeout: Duration,
-    /// Default [`WRITE_TIMEOUT`].
+    /// Time for an answer to be taken by its reader. Default [`WRITE_TIMEOUT`].
     pub write_timeout: Duration,
 }
 
@@ -49,5 +52,16 @@ impl Default for Config {
             idle_timeout: IDLE_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
         }
+    }
+}
+
+impl Config {
+    /// The settings with each brought within what timers hold.
+    #[must_use]
+    pub(super) fn bounded(mut self) -> Self {
+        for timeout in [&mut self.frame_timeout, &mut self.idle_timeout, &mut self.write_timeout] {
+            *timeout = (*timeout).min(SPAN_MAX);
+        }
+        self
     }
 }

@@ -1,6 +1,7 @@
 //! The rendezvous point as a behaviour: [`Behaviour`].
 
 mod agent;
+mod alarm;
 mod behaviour;
 mod config;
 mod handler;

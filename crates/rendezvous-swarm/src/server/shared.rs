@@ -81,6 +81,7 @@ impl Counters {
 
 impl Shared {
     pub(super) fn new(config: Config, seed: [u8; 16]) -> Self {
+        let config = config.bounded();
         let clock = Clock::start();
         let server = Server::new(clock.now(), config.server.clone(), seed);
         Self {

@@ -1,17 +1,17 @@
 //! One inbound stream: frames in, answers out, in order, until its end.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Instant};
 
 use asynchronous_codec::FramedRead;
 use bytes::Bytes;
-use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _, FutureExt as _, StreamExt as _, future::Either};
-use futures_timer::Delay;
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _, StreamExt as _};
 use libp2p_identity::PeerId;
 use rendezvous_core::server::{Command, Discover, Discovered, Refusal, Registered, Requester, registered_frame};
 use rendezvous_wire::{FrameCodec, MessageType, Page};
 
 use super::{
     agent::Agent,
+    alarm::Alarm,
     shared::{Counters, Shared},
 };
 
@@ -33,17 +33,34 @@ enum Answer {
     Close,
 }
 
+/// What comes next on a stream.
+enum Next {
+    Frame(Bytes),
+    /// Nothing, and nothing has been begun.
+    End,
+    /// A frame that will not be complete, or none.
+    Broken,
+}
+
 impl Session {
     /// Serves a stream until it ends or breaks a rule.
+    ///
+    /// Between frames it is closed in order, for those who read until the end. Within one it is reset: the other side may
+    /// be writing still, and what it writes is read no more.
     pub(super) async fn serve<S>(self, stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let counters = &self.shared.counters;
+        let (config, counters) = (&self.shared.config, &self.shared.counters);
         Counters::count(&counters.streams);
-        let codec = FrameCodec::new(self.shared.config.request_bytes_max);
-        let mut frames = FramedRead::new(stream, codec);
-        while let Some(payload) = self.next_frame(&mut frames).await {
+        let mut frames = FramedRead::new(stream, FrameCodec::new(config.request_bytes_max));
+        let mut alarm = Alarm::default();
+        loop {
+            let payload = match self.next(&mut frames, &mut alarm).await {
+                Next::Frame(payload) => payload,
+                Next::End => break,
+                Next::Broken => return,
+            };
             let answer = self.answer(&payload).await;
             let bytes = match &answer {
                 Answer::Frame(frame) => &frame[..],
@@ -58,7 +75,7 @@ impl Session {
                 frames.write_all(bytes).await?;
                 frames.flush().await
             };
-            match within(self.shared.config.write_timeout, write).await {
+            match alarm.within(config.write_timeout, write).await {
                 Some(Ok(())) => {}
                 // It has left before its answer, which is its right.
                 Some(Err(_)) => return,
@@ -68,41 +85,45 @@ impl Session {
                 }
             }
         }
-        // Some clients read until the end.
-        let _ = within(self.shared.config.write_timeout, frames.close()).await;
+        let _ = alarm.within(config.write_timeout, frames.close()).await;
     }
 
-    /// The next payload; `None` at the end, or where the stream cannot or must not be read on.
-    async fn next_frame<S>(&self, frames: &mut FramedRead<S, FrameCodec>) -> Option<Bytes>
+    async fn next<S>(&self, frames: &mut FramedRead<S, FrameCodec>, alarm: &mut Alarm) -> Next
     where
         S: AsyncRead + Unpin,
     {
         let (config, counters) = (&self.shared.config, &self.shared.counters);
-        let mut has_begun = !frames.read_buffer().is_empty();
-        let mut deadline = Delay::new(if has_begun { config.frame_timeout } else { config.idle_timeout });
+        let mut due = None;
         poll_fn(|cx| {
             if let Poll::Ready(frame) = frames.poll_next_unpin(cx) {
                 return Poll::Ready(match frame {
-                    Some(Ok(payload)) => Some(payload),
+                    Some(Ok(payload)) => Next::Frame(payload),
                     Some(Err(error)) => {
                         if let rendezvous_wire::CodecError::Frame(_) = error {
                             Counters::count(&counters.bad_frames);
                         }
-                        None
+                        Next::Broken
                     }
-                    None => None,
+                    None => Next::End,
                 });
             }
             // A frame has its deadline from its first byte on.
-            if !has_begun && !frames.read_buffer().is_empty() {
-                has_begun = true;
-                deadline.reset(config.frame_timeout);
-            }
-            if deadline.poll_unpin(cx).is_ready() {
-                Counters::count(if has_begun { &counters.slow_senders } else { &counters.idle_streams });
-                return Poll::Ready(None);
-            }
-            Poll::Pending
+            let has_begun = !frames.read_buffer().is_empty();
+            let due = match due {
+                Some((due, for_begun)) if for_begun == has_begun => due,
+                _ => {
+                    let limit = if has_begun { config.frame_timeout } else { config.idle_timeout };
+                    due.insert((Instant::now() + limit, has_begun)).0
+                }
+            };
+            alarm.poll(due, cx).map(|()| {
+                if has_begun {
+                    Counters::count(&counters.slow_senders);
+                    return Next::Broken;
+                }
+                Counters::count(&counters.idle_streams);
+                Next::End
+            })
         })
         .await
     }
@@ -151,13 +172,5 @@ impl Session {
                 }
             }
         }
-    }
-}
-
-/// What a future comes to, unless it takes longer.
-async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    match futures::future::select(std::pin::pin!(future), Delay::new(limit)).await {
-        Either::Left((output, _)) => Some(output),
-        Either::Right(_) => None,
     }
 }
