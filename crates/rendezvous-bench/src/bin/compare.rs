@@ -301,23 +301,28 @@ impl Point {
 fn print(scenario: &Scenario, samples: &[Sample]) {
     let Scenario { peers, namespaces, rounds, .. } = scenario;
     let registrations = peers * namespaces;
-    println!("{registrations} registrations: {peers} peers in {namespaces} namespaces; rounds of each point: {rounds}");
-    println!("CPU of the point, µs each, mean and range    {:<22}{:<24}{:<7}target", "ours", "published", "ratio");
+    let each = if *namespaces == 1 { "one namespace".to_owned() } else { format!("{namespaces} namespaces") };
+    println!("{registrations} registrations: {peers} peers in {each}; rounds of each point: {rounds}");
+    println!(
+        "{:<42} {:<24} {:<28} {:<6} target",
+        "CPU of the point, µs each: mean and range", "ours", "published", "ratio"
+    );
     for measure in MEASURES {
         let [ours, published] = [Kind::Ours, Kind::Published].map(|kind| Spread::of(samples, kind, measure, cpu));
         let ratio = ours.mean / published.mean;
         let verdict = measure
             .target()
             .map_or(String::new(), |target| format!("{target} {}", if ratio <= target { "met" } else { "missed" }));
-        println!("  {:<43}{ours:<22}{published:<24}{ratio:<7.3}{verdict}", measure.name());
+        println!("  {:<40} {ours:<24} {published:<28} {ratio:<6.3} {verdict}", measure.name());
     }
-    println!("Memory that stays, bytes each");
+    println!("Memory that stays, bytes each: mean and range");
     for measure in [Measure::Fill, Measure::Renew, Measure::Discover100, Measure::Discover1000] {
-        let each = if measure == Measure::Fill { *namespaces as f64 } else { 1.0 };
+        // A sample of the filling is of one peer.
+        let (name, divisor) =
+            if measure == Measure::Fill { ("registration", *namespaces) } else { (measure.name(), 1) };
         let [ours, published] = [Kind::Ours, Kind::Published]
-            .map(|kind| Spread::of(samples, kind, measure, |sample| sample.grown_bytes / each));
-        let name = if measure == Measure::Fill { "registration" } else { measure.name() };
-        println!("  {name:<43}{ours:<22}{published:<24}");
+            .map(|kind| Spread::of(samples, kind, measure, |sample| sample.grown_bytes / divisor as f64));
+        println!("  {name:<40} {ours:<24} {published:<28}");
     }
     println!();
 }
