@@ -15,7 +15,7 @@ use rendezvous_record::Flavour;
 /// Send load to a rendezvous point on this machine, and say in one line what came of it.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The point, such as /ip4/127.0.0.1/tcp/62649/p2p/<peer id>; loopback addresses only
+    /// The point, such as `/ip4/127.0.0.1/tcp/62649/p2p/<peer id>`; loopback addresses only
     #[arg(long)]
     point: Target,
     /// What is asked
