@@ -3,13 +3,14 @@
 use std::{collections::HashSet, io, net::SocketAddr, time::Duration};
 
 use libp2p::{
-    Multiaddr, Swarm, SwarmBuilder, TransportError,
-    core::transport::ListenerId,
+    Multiaddr, Swarm, Transport, TransportError,
+    core::{transport::ListenerId, upgrade},
+    dns,
     futures::StreamExt,
     identify,
     identity::Keypair,
     noise,
-    swarm::{NetworkBehaviour, SwarmEvent},
+    swarm::{self, NetworkBehaviour, SwarmEvent},
     tcp, yamux,
 };
 use socket2::{Domain, Socket, Type};
@@ -38,16 +39,17 @@ pub(crate) fn swarm<B: NetworkBehaviour>(
     connect_timeout: Duration,
     behaviour: impl FnOnce(&Keypair) -> B,
 ) -> Result<Swarm<B>, Error> {
-    let swarm = SwarmBuilder::with_existing_identity(keypair)
-        .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)?
-        .with_dns()
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default());
+    // Put together by hand: what the builder makes hides from its errors what the operating system said.
+    let transport = dns::tokio::Transport::system(tcp)
         .map_err(Error::Start)?
-        .with_behaviour(|keypair| behaviour(keypair))
-        .unwrap_or_else(|never| match never {})
-        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_TIMEOUT))
-        .with_connection_timeout(connect_timeout)
-        .build();
+        .upgrade(upgrade::Version::V1Lazy)
+        .authenticate(noise::Config::new(&keypair)?)
+        .multiplex(yamux::Config::default())
+        .timeout(connect_timeout)
+        .boxed();
+    let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    let swarm = Swarm::new(transport, behaviour(&keypair), keypair.public().to_peer_id(), config);
     tracing::debug!(peer_id = %swarm.local_peer_id(), "started");
     Ok(swarm)
 }

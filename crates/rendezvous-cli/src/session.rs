@@ -4,6 +4,7 @@ use std::{error::Error as StdError, io, path::Path, time::Duration};
 
 use libp2p::{
     Swarm,
+    core::transport::timeout::TransportTimeoutError,
     futures::StreamExt,
     identify, ping,
     swarm::{DialError, NetworkBehaviour, SwarmEvent},
@@ -182,7 +183,13 @@ fn transport_reason(error: &io::Error, timeout: Duration) -> Unreachable {
         }
         match next {
             Some(deeper) => innermost = deeper,
-            None => return Unreachable::Other(innermost.to_string()),
+            None => break,
         }
     }
+    let text = innermost.to_string();
+    // The time-out's own type names all the layers below it; its words do not.
+    if text == TransportTimeoutError::<io::Error>::Timeout.to_string() {
+        return Unreachable::TimedOut(timeout);
+    }
+    Unreachable::Other(text)
 }
