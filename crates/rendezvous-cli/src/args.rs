@@ -2,62 +2,22 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, value_parser};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap_complete::Shell;
 use rendezvous_wire::{Namespace, Ttl};
 
-use crate::address::{AdvertisedAddress, ListenAddress, Point};
+use crate::{
+    address::{AdvertisedAddress, ListenAddress, Point},
+    help,
+};
 
 /// TCP port that `serve` listens on by default. No service has it assigned, and it is above the ports that Linux gives to
 /// outgoing connections, so that none of these takes it.
 pub(crate) const PORT_DEFAULT: u16 = 62_649;
 
-const EXIT_STATUS: &str = "\
-Exit status:
-  0  done
-  1  something on this machine failed: a key, a port, the output
-  2  wrong usage
-  3  refused by the rendezvous point
-  4  the point is unreachable or silent
-  5  the point does not speak the protocol";
-
-const EXAMPLES: &str = "\
-Examples, one terminal each:
-  rendezvous serve --listen /ip4/127.0.0.1/tcp/62649
-  rendezvous register --point /ip4/127.0.0.1/tcp/62649/p2p/<peer id>
-  rendezvous discover --point /ip4/127.0.0.1/tcp/62649/p2p/<peer id>
-`serve` prints its peer id, and the `register` command to paste.";
-
-const SERVE_HELP: &str = "\
-Example:
-  rendezvous serve --listen /ip4/127.0.0.1/tcp/0 --key ./point.key
-
-It prints `peer id: …`, a line `listening: …` per address, the command for a client to try, and from then on statistics
-when they have changed. Ctrl-C or SIGTERM ends it.";
-
-const REGISTER_HELP: &str = "\
-Example, where PEER is the peer id that `rendezvous serve` prints:
-  rendezvous register --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --key ./me.key
-
-It stays, refreshes the registration before it ends, and withdraws it on Ctrl-C; a second Ctrl-C ends it at once. What may
-pass is tried again for as long as it runs: a point that is away, full or overloaded. It ends with status 3 if the point
-refuses the first attempt because of the namespace, the TTL or the record, and with 5 if the peer is no rendezvous point.";
-
-const DISCOVER_HELP: &str = "\
-Example, where PEER is the peer id that `rendezvous serve` prints:
-  rendezvous discover --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --limit 10
-
-Each registration is listed once. The walk over the point's pages ends with the last page, at --limit, after 10 million
-registrations or 100,000 pages, or if the point gives the same cookie again.";
-
-const UNREGISTER_HELP: &str = "\
-Example, where PEER is the peer id that `rendezvous serve` prints:
-  rendezvous unregister --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --key ./me.key
-
-The protocol has no answer to this: it is done when the request is written to a point that speaks the protocol.";
-
 /// Run a libp2p rendezvous point, or register with one and discover peers at it.
 #[derive(Debug, Parser)]
-#[command(name = "rendezvous", version, propagate_version = true, after_help = format!("{EXAMPLES}\n\n{EXIT_STATUS}"))]
+#[command(name = "rendezvous", version, propagate_version = true, after_help = format!("{}\n\n{}", help::EXAMPLES, help::EXIT_STATUS))]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -69,17 +29,33 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Network(NetworkCommand),
+    /// Make a key file, or show whose it is.
+    #[command(subcommand, after_help = help::KEY)]
+    Key(Key),
+    /// Say what bytes of the protocol mean, and whether they verify.
+    #[command(after_help = help::INSPECT)]
+    Inspect(Inspect),
+    /// Print what a shell needs to complete this program's command line.
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(Completions),
+}
+
+/// The commands that talk to others.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
     /// Run a rendezvous point.
-    #[command(after_help = SERVE_HELP)]
+    #[command(after_help = help::SERVE)]
     Serve(Serve),
     /// Register with a point, and stay registered.
-    #[command(after_help = REGISTER_HELP)]
+    #[command(after_help = help::REGISTER)]
     Register(Register),
     /// List the peers that are registered with a point.
-    #[command(after_help = DISCOVER_HELP)]
+    #[command(after_help = help::DISCOVER)]
     Discover(Discover),
     /// Withdraw a registration that an earlier run has left.
-    #[command(after_help = UNREGISTER_HELP)]
+    #[command(after_help = help::UNREGISTER)]
     Unregister(Unregister),
 }
 
@@ -110,6 +86,10 @@ pub(crate) struct Serve {
     /// How often changed statistics are printed, in seconds.
     #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = value_parser!(u64).range(1..=86_400))]
     pub(crate) stats_interval: u64,
+
+    /// List the namespaces with their numbers of registrations, the fullest 1000, with each line of statistics.
+    #[arg(long)]
+    pub(crate) stats: bool,
 
     /// Print one JSON object per line: `start`, `listening`, `stats`, `shutdown`.
     #[arg(long)]
@@ -194,6 +174,68 @@ pub(crate) struct Client {
     /// Longest wait for the connection, and for each answer, in seconds.
     #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = value_parser!(u64).range(1..=3_600))]
     pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key and keep it in a file that is not there yet.
+    #[command(after_help = help::KEY_NEW)]
+    New(KeyNew),
+    /// Show the peer id, type and public key of a key file.
+    #[command(after_help = help::KEY_SHOW)]
+    Show(KeyShow),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyNew {
+    /// File to make.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Type of the key; an RSA key has 2048 bits.
+    #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = KeyType::Ed25519)]
+    pub(crate) key_type: KeyType,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyType {
+    Ed25519,
+    Secp256k1,
+    Ecdsa,
+    Rsa,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyShow {
+    /// File with a key.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The bytes in hexadecimal or base64, white space allowed; `-` or nothing reads standard input, which may be binary.
+    #[arg(value_name = "HEX|BASE64|-", allow_hyphen_values = true)]
+    pub(crate) bytes: Option<String>,
+
+    /// Print one JSON object per line, one per frame.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
 }
 
 fn ttl_parser() -> clap::builder::RangedU64ValueParser {
