@@ -15,15 +15,18 @@ use crate::{
 /// outgoing connections, so that none of these takes it.
 pub(crate) const PORT_DEFAULT: u16 = 62_649;
 
+/// Behind the options that say what to do.
+const LAST: usize = 1_000;
+
 /// Run a libp2p rendezvous point, or register with one and discover peers at it.
 #[derive(Debug, Parser)]
-#[command(name = "rendezvous", version, propagate_version = true, after_help = format!("{}\n\n{}", help::EXAMPLES, help::EXIT_STATUS))]
+#[command(name = "rendezvous", version, after_help = format!("{}\n\n{}", help::EXAMPLES, help::EXIT_STATUS))]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
     /// Log what happens inside to standard error; the variable RUST_LOG refines it.
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = LAST)]
     pub(crate) verbose: bool,
 }
 
@@ -48,6 +51,9 @@ pub(crate) enum NetworkCommand {
     /// Run a rendezvous point.
     #[command(after_help = help::SERVE)]
     Serve(Serve),
+    /// Register, stay registered, and show who comes and goes.
+    #[command(after_help = help::CLIENT)]
+    Client(ClientRun),
     /// Register with a point, and stay registered.
     #[command(after_help = help::REGISTER)]
     Register(Register),
@@ -92,7 +98,7 @@ pub(crate) struct Serve {
     pub(crate) stats: bool,
 
     /// Print one JSON object per line: `start`, `listening`, `stats`, `shutdown`.
-    #[arg(long)]
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -101,25 +107,38 @@ pub(crate) struct Register {
     #[command(flatten)]
     pub(crate) client: Client,
 
-    /// Name to register under: 1 to 255 bytes.
-    #[arg(long, value_name = "NS", default_value = "rendezvous")]
-    pub(crate) namespace: Namespace,
-
-    /// Address to advertise; may be repeated. Without it, the addresses that this command listens on: on every interface,
-    /// or on loopback alone where no other is there or the point is there too
-    #[arg(long, value_name = "MULTIADDR")]
-    pub(crate) address: Vec<AdvertisedAddress>,
-
-    /// Lifetime to ask for, in seconds, at most 72 hours; the point may refuse what is outside its bounds.
-    #[arg(long, value_name = "SECS", default_value_t = Ttl::DEFAULT.as_secs(), value_parser = ttl_parser())]
-    pub(crate) ttl: u64,
+    #[command(flatten)]
+    pub(crate) registration: Registration,
 
     /// Register once and leave: no refresh, no withdrawal.
     #[arg(long)]
     pub(crate) once: bool,
 
     /// Print one JSON object per line: `registered`, `renewed`, `failed`, `lapsed`, `unregistered`.
+    #[arg(long, display_order = LAST)]
+    pub(crate) json: bool,
+}
+
+/// Named for what it runs; what all client commands share is [`Client`].
+#[derive(Debug, Args)]
+pub(crate) struct ClientRun {
+    #[command(flatten)]
+    pub(crate) client: Client,
+
+    #[command(flatten)]
+    pub(crate) registration: Registration,
+
+    /// Do not refresh the registration: it ends with its lifetime, or with this command.
     #[arg(long)]
+    pub(crate) no_refresh: bool,
+
+    /// Time from one poll to the next, in seconds.
+    #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = every_parser())]
+    pub(crate) every: u64,
+
+    /// Print one JSON object per line: `registered`, `renewed`, `failed`, `lapsed`, `unregistered`, and `found`, `changed`,
+    /// `gone`, `away`, `back`.
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -141,8 +160,17 @@ pub(crate) struct Discover {
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
 
-    /// Print one JSON object per line: `peer`, `namespace`, `ttl`, `addresses`, `seq`, `flavour`.
-    #[arg(long)]
+    /// Go on polling, at intervals of so many seconds, and print only what is new, changed or gone.
+    #[arg(long, value_name = "SECS", value_parser = every_parser(), conflicts_with = "limit")]
+    pub(crate) every: Option<u64>,
+
+    /// With --every: forget the cookie, so that each poll lists everything, however much that is.
+    #[arg(long, requires = "every")]
+    pub(crate) fresh: bool,
+
+    /// Print one JSON object per line: `peer`, `namespace`, `ttl`, `addresses`, `seq`, `flavour`; with --every also
+    /// `event`: `found`, `changed`, `gone`, `away`, `back`.
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -156,8 +184,25 @@ pub(crate) struct Unregister {
     pub(crate) namespace: Namespace,
 
     /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
+}
+
+/// What is registered.
+#[derive(Debug, Args)]
+pub(crate) struct Registration {
+    /// Name to register under: 1 to 255 bytes.
+    #[arg(long, value_name = "NS", default_value = "rendezvous")]
+    pub(crate) namespace: Namespace,
+
+    /// Address to advertise; may be repeated. Without it, the command listens on every interface, on any port, and
+    /// advertises that; loopback only to a point on this machine, or for want of another address
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) address: Vec<AdvertisedAddress>,
+
+    /// Lifetime to ask for, in seconds, at most 72 hours; the point may refuse what is outside its bounds.
+    #[arg(long, value_name = "SECS", default_value_t = Ttl::DEFAULT.as_secs(), value_parser = ttl_parser())]
+    pub(crate) ttl: u64,
 }
 
 /// What every client command needs.
@@ -197,7 +242,7 @@ pub(crate) struct KeyNew {
     pub(crate) key_type: KeyType,
 
     /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -216,7 +261,7 @@ pub(crate) struct KeyShow {
     pub(crate) file: PathBuf,
 
     /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -227,7 +272,7 @@ pub(crate) struct Inspect {
     pub(crate) bytes: Option<String>,
 
     /// Print one JSON object per line, one per frame.
-    #[arg(long)]
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -236,6 +281,10 @@ pub(crate) struct Completions {
     /// The shell.
     #[arg(value_name = "SHELL")]
     pub(crate) shell: Shell,
+}
+
+fn every_parser() -> clap::builder::RangedU64ValueParser {
+    value_parser!(u64).range(1..=86_400)
 }
 
 fn ttl_parser() -> clap::builder::RangedU64ValueParser {
@@ -247,7 +296,7 @@ pub(crate) fn usage_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let said = said.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
-    let said = said.collect::<Vec<_>>().join(" ");
+    let said = said.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
     let said = said.strip_prefix("error: ").unwrap_or(&said).trim_end_matches('.');
     format!("{said}; `--help` has the usage")
 }

@@ -76,6 +76,8 @@ pub(crate) enum Unreachable {
     Refused,
     #[error("no connection within {} s; check the address, and that no firewall is in between", .0.as_secs())]
     TimedOut(Duration),
+    #[error("what listens there is no libp2p peer; check the address")]
+    NotLibp2p,
     #[error("the peer there is {0}; check the peer id, which changes with the point's key")]
     OtherPeer(PeerId),
     #[error("{0}; check the address")]
@@ -120,6 +122,7 @@ impl Error {
             | Self::CannotSign
             | Self::AtCapacity => LOCAL,
             Self::Refused { .. } => REFUSED,
+            Self::Unreachable { reason: Unreachable::NotLibp2p, .. } => UNSUPPORTED,
             Self::Unreachable { .. } | Self::Silent { .. } => UNREACHABLE,
             Self::Unsupported(_) | Self::Misbehaves { .. } => UNSUPPORTED,
         }
@@ -131,7 +134,8 @@ impl Error {
             Self::Refused { status, .. } => {
                 matches!(status, Status::InvalidNamespace | Status::InvalidSignedPeerRecord | Status::InvalidTtl)
             }
-            Self::Unreachable { .. } | Self::Silent { .. } => false,
+            Self::Unreachable { reason, .. } => *reason == Unreachable::NotLibp2p,
+            Self::Silent { .. } => false,
             _ => true,
         }
     }

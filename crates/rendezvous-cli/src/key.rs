@@ -85,14 +85,18 @@ fn load(path: &Path) -> Result<Option<Keypair>, KeyError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    warn_of_readers(path, &file);
+    let metadata = file.metadata();
     let mut bytes = Vec::new();
     file.take(KEY_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     let damaged = || KeyError::Damaged { path: path.to_owned() };
     if bytes.len() as u64 > KEY_BYTES_MAX {
         return Err(damaged());
     }
-    Keypair::from_protobuf_encoding(&bytes).map(Some).map_err(|_| damaged())
+    let keypair = Keypair::from_protobuf_encoding(&bytes).map_err(|_| damaged())?;
+    if let Ok(metadata) = metadata {
+        warn_of_readers(path, &metadata);
+    }
+    Ok(Some(keypair))
 }
 
 /// Writes a new key file: beside it first, so that whoever reads the name finds a whole key or none. `false`, and
@@ -149,16 +153,15 @@ fn make_private_dirs(path: &Path) -> io::Result<()> {
 }
 
 /// Says so if other users can read the key.
-fn warn_of_readers(path: &Path, file: &File) {
+fn warn_of_readers(path: &Path, metadata: &fs::Metadata) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let is_open = |metadata: fs::Metadata| metadata.is_file() && metadata.permissions().mode() & 0o077 != 0;
-        if file.metadata().is_ok_and(is_open) {
+        if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
             let path = path.display();
             output::note(format_args!("other users can read the key file {path}: run `chmod 600 {path}`"));
         }
     }
     #[cfg(not(unix))]
-    let _ = (path, file);
+    let _ = (path, metadata);
 }

@@ -5,23 +5,31 @@
 
 mod address;
 mod args;
+mod client;
 mod completions;
 mod discover;
 mod error;
 mod help;
 mod inspect;
+mod keeper;
 mod key;
 mod key_command;
+mod listing;
 mod node;
 mod output;
+mod poller;
 mod register;
 mod serve;
 mod session;
 mod signals;
 mod stats;
 mod unregister;
+mod watch;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -68,6 +76,7 @@ fn run(command: Command) -> Result<(), Error> {
     let result = runtime.block_on(async {
         match command {
             NetworkCommand::Serve(args) => serve::run(args).await,
+            NetworkCommand::Client(args) => client::run(args).await,
             NetworkCommand::Register(args) => register::run(args).await,
             NetworkCommand::Discover(args) => discover::run(args).await,
             NetworkCommand::Unregister(args) => unregister::run(args).await,
@@ -82,6 +91,10 @@ fn start_log(is_verbose: bool) {
     let is_refined = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some();
     if is_verbose || is_refined {
         let filter = if is_refined { EnvFilter::from_default_env() } else { EnvFilter::new(VERBOSE) };
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .init();
     }
 }

@@ -6,7 +6,7 @@ use libp2p::{
     Swarm,
     core::transport::timeout::TransportTimeoutError,
     futures::StreamExt,
-    identify, ping,
+    identify, noise, ping,
     swarm::{DialError, NetworkBehaviour, SwarmEvent},
 };
 use rendezvous_swarm::{
@@ -61,6 +61,11 @@ pub(crate) enum Event {
 impl Session {
     /// A client for the point and with the key that were asked for. Nothing is dialled before it is needed.
     pub(crate) fn start(args: &args::Client) -> Result<(Self, Key), Error> {
+        Self::start_with(args, ClientConfig::default())
+    }
+
+    /// The same with settings of the state machine; its time-outs and bounds are those of the command line.
+    pub(crate) fn start_with(args: &args::Client, config: ClientConfig) -> Result<(Self, Key), Error> {
         let key = key::load_or_create(args.key.as_deref().map(Path::new))?;
         let point = args.point.clone();
         if key.keypair.public().to_peer_id() == point.peer {
@@ -73,7 +78,7 @@ impl Session {
                 pages_per_walk_max: PAGES_MAX,
                 // Found peers are printed, not dialled.
                 peers_max: 0,
-                ..ClientConfig::default()
+                ..config
             },
             negotiation_timeout: timeout,
             announce_addresses: false,
@@ -175,11 +180,16 @@ fn transport_reason(error: &io::Error, timeout: Duration) -> Unreachable {
         if let Some(error) = innermost.downcast_ref::<io::Error>() {
             match error.kind() {
                 io::ErrorKind::ConnectionRefused => return Unreachable::Refused,
+                io::ErrorKind::InvalidData => return Unreachable::NotLibp2p,
                 io::ErrorKind::TimedOut => return Unreachable::TimedOut(timeout),
                 _ => {}
             }
             // The source of an `io::Error` is the source of what it wraps.
             next = error.get_ref().map(|inner| inner as &(dyn StdError + 'static));
+        }
+        if let Some(noise::Error::Io(error)) = innermost.downcast_ref() {
+            // It speaks as if it were that error.
+            next = Some(error);
         }
         match next {
             Some(deeper) => innermost = deeper,

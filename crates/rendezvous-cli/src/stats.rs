@@ -6,7 +6,7 @@ use rendezvous_core::server::Stats;
 use rendezvous_wire::Namespace;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use crate::output::printable;
+use crate::output::{count, printable};
 
 /// Namespaces that a line names.
 const TOP: usize = 10;
@@ -59,19 +59,30 @@ impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Stats { registrations, namespaces, .. } = self.stats;
         let Stats { registers, renewals, unregisters, discovers, expiries, refusals, .. } = self.stats;
-        write!(f, "statistics: {registrations} registrations in {namespaces} namespaces")?;
+        let held = count(registrations as u64, "registration");
+        write!(f, "statistics: {held} in {}", count(namespaces as u64, "namespace"))?;
         if self.style == Style::Line {
             self.show_top(f)?;
         }
-        write!(f, "; so far {registers} registers, {renewals} renewals, {unregisters} unregisters, ")?;
-        write!(f, "{discovers} discovers, {expiries} expiries, {refusals} refusals")?;
+        let counters = [
+            (registers, "register"),
+            (renewals, "renewal"),
+            (unregisters, "unregister"),
+            (discovers, "discover"),
+            (expiries, "expiry"),
+            (refusals, "refusal"),
+        ];
+        f.write_str("; so far")?;
+        for (index, (number, thing)) in counters.into_iter().enumerate() {
+            write!(f, "{} {}", if index == 0 { "" } else { "," }, count(number, thing))?;
+        }
         if self.style == Style::List {
-            for (name, count) in &self.top {
-                write!(f, "\n  {count:>8}  {}", printable(name.as_str()))?;
+            for (name, size) in &self.top {
+                write!(f, "\n  {size:>8}  {}", printable(name.as_str()))?;
             }
             match namespaces.saturating_sub(self.top.len()) {
                 0 => {}
-                more => write!(f, "\n            and {more} more namespaces")?,
+                more => write!(f, "\n            and {} more", count(more as u64, "namespace"))?,
             }
         }
         Ok(())
@@ -81,8 +92,8 @@ impl fmt::Display for Snapshot {
 impl Snapshot {
     /// Names the fullest namespaces within the line.
     fn show_top(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (name, count)) in self.top.iter().enumerate() {
-            write!(f, "{}{} {count}", if index == 0 { " (" } else { ", " }, printable(name.as_str()))?;
+        for (index, (name, size)) in self.top.iter().enumerate() {
+            write!(f, "{}{} {size}", if index == 0 { " (" } else { ", " }, printable(name.as_str()))?;
         }
         if self.stats.namespaces > self.top.len() && !self.top.is_empty() {
             f.write_str(", …")?;
@@ -143,12 +154,12 @@ mod tests {
         let list = Snapshot::new(stats, top, Style::List).to_string();
         let lines: Vec<&str> = list.lines().collect();
         assert!(lines[0].starts_with("statistics: 12 registrations in 7 namespaces; so far"), "{list}");
-        assert_eq!(lines[1..], ["         6  a", "            and 6 more namespaces"]);
+        assert_eq!(lines[1..], ["         6  a", "            and 6 namespaces more"]);
     }
 
     #[test]
     fn an_empty_point_names_no_namespace() {
         let line = Snapshot::default().to_string();
-        assert!(line.starts_with("statistics: 0 registrations in 0 namespaces; so far "), "{line}");
+        assert!(line.starts_with("statistics: 0 registrations in 0 namespaces; so far 0 registers, "), "{line}");
     }
 }
