@@ -11,7 +11,7 @@ use crate::{
     help,
 };
 
-/// TCP port that `serve` listens on by default. No service has it assigned, and it is above the ports that Linux gives to
+/// Port of TCP and QUIC that `serve` listens on by default. No service has it assigned, and it is above the ports that Linux gives to
 /// outgoing connections, so that none of these takes it.
 pub(crate) const PORT_DEFAULT: u16 = 62_649;
 
@@ -67,8 +67,8 @@ pub(crate) enum NetworkCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Address to listen on; may be repeated. A wildcard is every interface, port 0 any free port [default:
-    /// /ip4/0.0.0.0/tcp/62649, and /ip6/::/tcp/62649 where there is IPv6]
+    /// Address to listen on, of TCP or QUIC; may be repeated. A wildcard is every interface, port 0 any free port [default:
+    /// port 62649 of every interface, as /ip4/0.0.0.0/tcp/62649, /ip4/0.0.0.0/udp/62649/quic-v1, and both of /ip6/::]
     #[arg(long, value_name = "MULTIADDR")]
     pub(crate) listen: Vec<ListenAddress>,
 

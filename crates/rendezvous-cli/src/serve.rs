@@ -92,15 +92,7 @@ struct Point {
 impl Point {
     async fn listen(&mut self, args: &args::Serve) -> Result<Listeners, Error> {
         let mut listeners = if args.listen.is_empty() {
-            let [v4, v6] = ["/ip4/0.0.0.0", "/ip6/::"].map(|ip| {
-                let address = format!("{ip}/tcp/{PORT_DEFAULT}");
-                address.parse::<Multiaddr>().expect("it is a multiaddr")
-            });
-            let mut listeners = Listeners::start(&mut self.swarm, &[v4])?;
-            if let Err(error) = listeners.add(&mut self.swarm, &v6) {
-                tracing::debug!(%error, "without IPv6");
-            }
-            listeners
+            Listeners::start_any(&mut self.swarm, &node::everywhere(PORT_DEFAULT))?
         } else {
             let addresses: Vec<Multiaddr> = args.listen.iter().map(|address| address.0.clone()).collect();
             Listeners::start(&mut self.swarm, &addresses)?
