@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rendezvous_swarm::client;
+use rendezvous_record::Flavour;
+use rendezvous_swarm::client::{self, Failure};
 
 use crate::{
     args,
@@ -23,10 +24,11 @@ pub(crate) async fn run(args: args::ClientRun) -> Result<(), Error> {
     let namespace = args.registration.namespace.clone();
     let keeper = Keeper::start(&args.client, args.registration, stay, Output::new(args.json)).await?;
     let poller = Poller::new(Some(namespace), Duration::from_secs(args.every), false);
-    let mut member = Member { keeper, poller, is_refreshed: stay == Stay::Refreshed, own: Own::default() };
+    let mut member =
+        Member { keeper, poller, is_refreshed: stay == Stay::Refreshed, is_looking: false, own: Own::default() };
     loop {
-        // Who is there is asked once this peer is.
-        let is_polling = member.own.was_registered;
+        // Who is there is asked once this peer is, or is known not to be let in.
+        let is_polling = member.is_looking;
         tokio::select! {
             event = member.keeper.session.next() => member.on_event(event?)?,
             () = member.poller.due(), if is_polling => member.poll(),
@@ -44,15 +46,14 @@ struct Member {
     keeper: Keeper,
     poller: Poller,
     is_refreshed: bool,
+    is_looking: bool,
     own: Own,
 }
 
 /// What the listings say of this peer.
 #[derive(Debug, Default)]
 struct Own {
-    /// Whether it has ever been registered.
-    was_registered: bool,
-    /// Whether it was when the poll began.
+    /// Whether it was registered when the poll began.
     is_expected: bool,
     /// Whether it was in the last whole listing.
     is_listed: bool,
@@ -86,12 +87,16 @@ impl Member {
                 Ok(())
             }
             event => {
-                let was_new = self.keeper.flavour.is_none();
+                let was_out = self.keeper.flavour.is_none();
+                let is_refused = matches!(
+                    &event,
+                    Event::Rendezvous(client::Event::RegisterFailed { failure: Failure::Refused { .. }, .. })
+                );
                 self.keeper.on_event(event)?;
-                if was_new && self.keeper.flavour.is_some() {
-                    self.own.was_registered = true;
+                if was_out && self.keeper.flavour.is_some() {
                     self.poller.hasten();
                 }
+                self.is_looking |= is_refused || self.keeper.flavour.is_some();
                 Ok(())
             }
         }
@@ -116,7 +121,7 @@ impl Member {
     fn say_own(&mut self) -> Result<(), Error> {
         let ttl = self.keeper.ttl_left();
         let Keeper { session, output, namespace, flavour, .. } = &mut self.keeper;
-        let own = session.rendezvous().own_record(flavour.unwrap_or(rendezvous_record::Flavour::Standard));
+        let own = session.rendezvous().own_record(flavour.unwrap_or(Flavour::Standard));
         let Some(record) = own else { return Ok(()) };
         let told = if self.own.is_listed {
             Told::Found(Found::new(namespace.as_str(), record, ttl).own())

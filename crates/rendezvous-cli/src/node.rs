@@ -52,8 +52,7 @@ pub(crate) fn swarm<B: NetworkBehaviour>(
         Err(error) => {
             // Whoever names no host needs none of it; `localhost` is known without.
             tracing::debug!(%error, "without a configuration of name servers");
-            let (config, options) = (dns::ResolverConfig::default(), dns::ResolverOpts::default());
-            dns::tokio::Transport::custom(direct(&keypair, connect_timeout)?, config, options)
+            without_servers(direct(&keypair, connect_timeout)?)
         }
     };
     let transport = TransportTimeout::new(named, connect_timeout).boxed();
@@ -69,6 +68,11 @@ pub(crate) fn everywhere(port: u16) -> [Multiaddr; 4] {
     let tcp = format!("tcp/{port}");
     let hosts = [("/ip4/0.0.0.0", &tcp), ("/ip4/0.0.0.0", &quic), ("/ip6/::", &tcp), ("/ip6/::", &quic)];
     hosts.map(|(host, carrier)| format!("{host}/{carrier}").parse().expect("it is a multiaddr"))
+}
+
+/// Names that need no server.
+fn without_servers<T>(transport: T) -> dns::tokio::Transport<T> {
+    dns::tokio::Transport::custom(transport, dns::ResolverConfig::default(), dns::ResolverOpts::default())
 }
 
 /// What the operating system says of TCP. The layers above tell the source of their error, and not the error itself.
@@ -246,4 +250,52 @@ fn check_free(address: &Multiaddr) -> io::Result<()> {
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use libp2p::{
+        core::{
+            Endpoint,
+            transport::{DialOpts, PortUse},
+        },
+        ping,
+    };
+
+    use super::*;
+
+    fn parse(text: &str) -> Multiaddr {
+        text.parse().expect("it is a multiaddr")
+    }
+
+    #[tokio::test]
+    async fn without_name_servers_localhost_is_known_and_other_names_are_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let mut transport = without_servers(tcp::tokio::Transport::default());
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let mut dial =
+            |name| transport.dial(parse(&format!("/dns4/{name}/tcp/{port}")), options).expect("it is dialled");
+        assert!(dial("localhost").await.is_ok());
+        assert!(dial("example.invalid").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_those_that_are_free_are_listened_on() {
+        let holder = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let busy = parse(&format!("/ip4/127.0.0.1/tcp/{}", holder.local_addr().expect("it is bound").port()));
+        let timeout = Duration::from_secs(10);
+        let swarm = swarm(Keypair::generate_ed25519(), timeout, |_| ping::Behaviour::default());
+        let mut swarm = swarm.expect("it starts");
+        let free = [parse("/ip4/127.0.0.1/tcp/0"), parse("/ip4/127.0.0.1/udp/0/quic-v1")];
+        let mut listeners =
+            Listeners::start_any(&mut swarm, &[&[busy.clone()][..], &free].concat()).expect("two are free");
+        listeners.settle(&mut swarm, |_, _| {}).await.expect("they listen");
+        let carriers: Vec<_> = listeners.addresses().iter().filter_map(address::carrier).map(|(it, _)| it).collect();
+        assert_eq!(carriers, [Carrier::Tcp, Carrier::Quic]);
+        let error = Listeners::start_any(&mut swarm, std::slice::from_ref(&busy)).expect_err("none is free");
+        assert!(matches!(error, Error::Listen { address, .. } if address == busy));
+    }
 }

@@ -87,8 +87,7 @@ impl Poller {
 
     /// Starts a poll.
     pub(crate) fn poll(&mut self, session: &mut Session) {
-        let is_small = self.listed.is_none_or(|listed| listed <= WHOLE_MAX);
-        let is_whole = self.is_fresh || is_small || self.deltas + 1 >= WHOLE_EVERY;
+        let is_whole = self.is_fresh || is_whole_due(self.listed, self.deltas);
         let query = self.ask(session, if is_whole { From::Fresh } else { From::Cookie });
         let started_at = Instant::now();
         self.watch.begin();
@@ -193,5 +192,23 @@ impl Poller {
             listing::print(output, &change)?;
         }
         output.flush()
+    }
+}
+
+/// Whether a poll lists everything, where the last one to do so, so many polls ago, listed that many.
+fn is_whole_due(listed: Option<u64>, deltas: u32) -> bool {
+    listed.is_none_or(|listed| listed <= WHOLE_MAX) || deltas + 1 >= WHOLE_EVERY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_listed_whole_each_time_and_more_than_a_page_every_tenth_time() {
+        assert!(is_whole_due(None, 0));
+        assert!((0..20).all(|deltas| is_whole_due(Some(WHOLE_MAX), deltas)));
+        let due: Vec<u32> = (0..10).filter(|deltas| is_whole_due(Some(WHOLE_MAX + 1), *deltas)).collect();
+        assert_eq!(due, [9]);
     }
 }
