@@ -5,17 +5,26 @@
 
 mod address;
 mod args;
+mod client;
+mod completions;
 mod discover;
 mod error;
+mod help;
+mod inspect;
+mod keeper;
 mod key;
+mod key_command;
+mod listing;
 mod node;
 mod output;
+mod poller;
 mod register;
 mod serve;
 mod session;
 mod signals;
 mod stats;
 mod unregister;
+mod watch;
 
 use std::{
     io::{self, IsTerminal},
@@ -26,7 +35,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, NetworkCommand},
     error::Error,
 };
 
@@ -56,13 +65,21 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Error> {
+    // What needs no network has no runtime.
+    let command = match command {
+        Command::Key(args) => return key_command::run(args),
+        Command::Inspect(args) => return inspect::run(&args),
+        Command::Completions(args) => return completions::run(&args),
+        Command::Network(command) => command,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Start)?;
     let result = runtime.block_on(async {
         match command {
-            Command::Serve(args) => serve::run(args).await,
-            Command::Register(args) => register::run(args).await,
-            Command::Discover(args) => discover::run(args).await,
-            Command::Unregister(args) => unregister::run(args).await,
+            NetworkCommand::Serve(args) => serve::run(args).await,
+            NetworkCommand::Client(args) => client::run(args).await,
+            NetworkCommand::Register(args) => register::run(args).await,
+            NetworkCommand::Discover(args) => discover::run(args).await,
+            NetworkCommand::Unregister(args) => unregister::run(args).await,
         }
     });
     // A name that is still being looked up does not hold the exit.

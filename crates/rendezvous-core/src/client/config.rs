@@ -56,6 +56,9 @@ pub struct ClientConfig {
     pub flavour: Flavour,
     /// Envelope flavours that DISCOVER says the client reads (field 64). Default: both.
     pub reads: Flavours,
+    /// Whether registrations are refreshed before they end. Otherwise what is granted lapses, which
+    /// [`Event::Lapsed`](super::Event::Lapsed) tells, and is not tried on. Default: yes.
+    pub refreshes: bool,
     /// Bounds of the records that are signed. Those that are read are bounded by the
     /// [`AnswerReader`](super::AnswerReader).
     pub limits: Limits,
@@ -86,6 +89,7 @@ impl Default for ClientConfig {
         Self {
             flavour: Flavour::Standard,
             reads: Flavours::BOTH,
+            refreshes: true,
             limits: Limits::default(),
             request_timeout: Duration::from_secs(10),
             backoff_min: Duration::from_secs(30),

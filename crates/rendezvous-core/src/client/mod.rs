@@ -31,6 +31,7 @@
 //! A point that gives no cookie has one page. A cookie that a point refuses, or closes the stream on, is dropped, and
 //! the query starts from the beginning, once.
 
+mod again;
 mod answer;
 mod book;
 mod config;

@@ -16,7 +16,7 @@ use rendezvous_core::{
     Time,
     client::{Client, Event, From, QueryId, RegistrationId, RequestId, Stats},
 };
-use rendezvous_record::{Flavours, VerifiedRecord};
+use rendezvous_record::{Flavour, Flavours, VerifiedRecord};
 use rendezvous_wire::{Limit, Namespace, Ttl};
 
 use crate::clock::Clock;
@@ -101,6 +101,15 @@ impl Behaviour {
         self.core.unregister(now, id)
     }
 
+    /// Registers again at once, at every point of a registration: for an application that has seen that a point does not
+    /// list this peer. See [`Client::register_again`].
+    ///
+    /// `false` if there is no such registration.
+    pub fn register_again(&mut self, id: RegistrationId) -> bool {
+        let now = self.begin();
+        self.core.register_again(now, id)
+    }
+
     /// Sends one UNREGISTER for a name that was not registered in this run, such as one left over from before a
     /// restart. [`Event::UnregisteredAt`] tells the end.
     pub fn unregister_at(&mut self, point: PeerId, namespace: Namespace) -> RequestId {
@@ -175,6 +184,12 @@ impl Behaviour {
     #[must_use]
     pub fn addresses(&self) -> &[Multiaddr] {
         self.core.addresses()
+    }
+
+    /// The record of a flavour that is registered; `None` before there is an address to register.
+    #[must_use]
+    pub fn own_record(&self, flavour: Flavour) -> Option<&VerifiedRecord> {
+        self.core.own_record(flavour)
     }
 
     /// What is known of a discovered peer's addresses while a registration of it lasts.
