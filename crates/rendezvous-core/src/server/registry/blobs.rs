@@ -1,7 +1,7 @@
 //! Where the bytes of records live: pages of equal blobs.
 //!
 //! An allocation of its own would cost each registration a fat pointer, an allocator header and rounding: some 30
-//! bytes, half of what a registration may cost. A blob costs its rounding to the next class (4 bytes on average up to
+//! bytes, half of what a registration may cost. A blob costs its rounding to the next class (2 bytes on average up to
 //! 1 KiB, a sixteenth above) and is named by four bytes.
 //!
 //! A page goes back to the allocator with its last blob, so memory follows what is stored; a page of one class held by
@@ -15,7 +15,7 @@ const PAGE_BLOBS_MAX: usize = 64;
 
 /// Blobs up to this size are rounded up to multiples of [`STEP`].
 const FINE_BYTES_MAX: usize = 1 << 10;
-const STEP: usize = 8;
+const STEP: usize = 4;
 const FINE_CLASSES: usize = FINE_BYTES_MAX / STEP;
 
 /// Above, eight classes for each doubling.
