@@ -46,6 +46,7 @@ mod request;
 mod schedule;
 mod standing;
 mod timers;
+mod upkeep;
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -153,6 +154,8 @@ pub struct Client {
     book: Book,
     events: Events,
     is_shutting_down: bool,
+    /// When a shutdown in progress ends at the latest.
+    drain_by: Option<Time>,
     requests_sent: u64,
     answers_ignored: u64,
 }
@@ -217,6 +220,7 @@ impl Client {
             book: Book::new(config.peers_max, config.peers_bytes_max),
             events: Events::default(),
             is_shutting_down: false,
+            drain_by: None,
             requests_sent: 0,
             answers_ignored: 0,
             config,
@@ -235,7 +239,8 @@ impl Client {
         self.is_shutting_down = true;
         // A REGISTER in flight, and the UNREGISTER behind it.
         let wait = self.config.request_timeout.saturating_mul(2);
-        self.timers.set(Timer::Drain, Some(self.now + wait));
+        self.drain_by = Some(self.now + wait);
+        self.timers.set(Timer::Drain, self.drain_by);
         self.abandon_queries();
         let ids: Vec<RegistrationId> = self.registrations.keys().copied().collect();
         for id in ids {

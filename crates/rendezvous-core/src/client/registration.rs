@@ -1,22 +1,17 @@
-//! Keeping registrations: from what the application wants to what each point grants.
-
-use core::time::Duration;
+//! What the application wants registered.
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use rendezvous_wire::{Namespace, Ttl};
 
 use super::{
-    Client, PENDING_MAX, STANDINGS_MAX, Timer, UNREGISTER_TRIES_MAX,
-    config::{REFRESH_MIN, RETRY_MIN},
+    Client, PENDING_MAX,
     event::Event,
     failure::Failure,
     outbound::{RegistrationId, RequestId},
     own::Readiness,
-    point::Work,
-    request::Registering,
     schedule,
-    standing::{Caller, Grant, Lane, Probe, Removal, Standing, StandingId, Step},
+    standing::{Caller, Standing, StandingId},
 };
 use crate::Time;
 
@@ -137,77 +132,6 @@ impl Client {
         request
     }
 
-    /// Brings a standing on: notes what has lapsed, queues what is due, sets its deadline, forgets it when all is done.
-    pub(super) fn settle(&mut self, id: StandingId) {
-        let now = self.now;
-        let Some(standing) = self.standings.get_mut(&id) else { return };
-        for lane in &mut standing.lanes {
-            if let Some(grant) = lane.granted.take_if(|grant| grant.until <= now) {
-                lane.tries = 0;
-                for id in standing.owners.keys() {
-                    let (point, namespace, flavour) = (standing.point, standing.namespace.clone(), grant.flavour);
-                    self.events.push(Event::Lapsed { id: *id, point, namespace, flavour });
-                }
-            }
-        }
-        let deadline = match standing.step(now, self.own.is_ready()) {
-            Step::Unregister | Step::Register { .. } => {
-                if !standing.is_queued {
-                    standing.is_queued = true;
-                    self.points.push(standing.point, Work::Standing(id), false);
-                }
-                standing.next_lapse()
-            }
-            Step::Wait(until) => until,
-            Step::Done => {
-                if let Some(standing) = self.standings.remove(&id) {
-                    self.points.remove_standing(standing.point, id);
-                    self.standing_of.remove(&(standing.point, standing.namespace));
-                }
-                None
-            }
-        };
-        self.timers.set(Timer::Standing(id), deadline);
-    }
-
-    pub(super) fn standing_of_registration(&self, id: RegistrationId, point: &PeerId) -> Option<&Standing> {
-        let registration = self.registrations.get(&id)?;
-        let standing = self.standing_of.get(&(*point, registration.namespace.clone()))?;
-        self.standings.get(standing).filter(|standing| standing.owners.contains_key(&id))
-    }
-
-    /// What was due at a point is tried now, if it failed for want of a connection.
-    pub(super) fn retry_at_point(&mut self, point: PeerId) {
-        let now = self.now;
-        for id in self.points.standings(&point) {
-            let Some(standing) = self.standings.get_mut(&id) else { continue };
-            if standing.is_in_flight {
-                continue;
-            }
-            for lane in standing.lanes.iter_mut().filter(|lane| lane.waits_for_point) {
-                // A connection that comes and goes makes no tight loop either.
-                let earliest = lane.last_try.map_or(now, |last| now.max(last + RETRY_MIN));
-                lane.due = lane.due.map(|due| due.min(earliest));
-            }
-            if let Some(removal) = &mut standing.removal {
-                removal.due = removal.due.min(now);
-            }
-            self.settle(id);
-        }
-    }
-
-    pub(super) fn set_dual(&mut self, point: PeerId, is_dual: bool) {
-        if !self.points.learn_dual(point, is_dual) {
-            return;
-        }
-        let now = self.now;
-        for id in self.points.standings(&point) {
-            let Some(standing) = self.standings.get_mut(&id) else { continue };
-            standing.lanes[1] = if is_dual && standing.is_wanted() { Lane::due(now) } else { Lane::default() };
-            self.settle(id);
-        }
-    }
-
     pub(super) fn drop_registration(&mut self, id: RegistrationId) -> bool {
         let Some(registration) = self.registrations.remove(&id) else { return false };
         for standing_id in registration.standings {
@@ -226,210 +150,10 @@ impl Client {
         true
     }
 
-    /// In a shutdown, removals that wait for another try are tried now, for the last time.
-    pub(super) fn hasten_removals(&mut self) {
-        let now = self.now;
-        let ids: Vec<StandingId> = self.standings.keys().copied().collect();
-        for id in ids {
-            if let Some(removal) = self.standings.get_mut(&id).and_then(|standing| standing.removal.as_mut()) {
-                removal.due = now;
-            }
-            self.settle(id);
-        }
-    }
-
-    /// The time for a shutdown is over: whatever is left has failed.
-    pub(super) fn give_up(&mut self) {
-        for (id, standing) in core::mem::take(&mut self.standings) {
-            self.points.remove_standing(standing.point, id);
-            if let Some(removal) = &standing.removal {
-                self.tell_removed(standing.point, &standing.namespace, removal, Some(&Failure::TimedOut));
-            }
-        }
-        for (_, request) in core::mem::take(&mut self.in_flight) {
-            self.points.finished(request.point);
-        }
-        self.standing_of.clear();
-        self.timers.clear();
-    }
-
-    /// A REGISTER has come to its end.
-    pub(super) fn register_ended(&mut self, point: PeerId, about: Registering, result: Result<Ttl, Failure>) {
-        let now = self.now;
-        let id = about.standing;
-        let Some(standing) = self.standings.get_mut(&id) else { return };
-        standing.is_in_flight = false;
-        let is_dual = self.points.is_dual(&point);
-        match &result {
-            Ok(ttl) => standing.note_may_stand(about.sent_at + lifetime(schedule::granted(*ttl, about.requested))),
-            // It may have been granted whatever a point grants.
-            Err(failure) if failure.leaves_doubt() => standing.note_may_stand(now + lifetime(Ttl::RECOMMENDED_MAX)),
-            Err(_) => {}
-        }
-        if !standing.is_wanted() {
-            let stands = standing.may_stand(now);
-            if let Some(removal) = standing.removal.take_if(|removal| !stands && !removal.is_forced) {
-                let (point, namespace) = (standing.point, standing.namespace.clone());
-                self.tell_removed(point, &namespace, &removal, None);
-            }
-        } else if about.lane == 0 || is_dual {
-            match result {
-                Ok(ttl) => self.granted(about, ttl, is_dual),
-                Err(failure) => self.refused(about, failure, is_dual),
-            }
-        }
-        self.settle(id);
-    }
-
-    fn granted(&mut self, about: Registering, ttl: Ttl, is_dual: bool) {
-        let now = self.now;
-        let Some(standing) = self.standings.get_mut(&about.standing) else { return };
-        let ttl = schedule::granted(ttl, about.requested);
-        let refresh_at = about.sent_at + schedule::refresh_after(ttl, &mut self.rng);
-        let refresh_at = refresh_at.max(now + REFRESH_MIN);
-        let due = standing.lanes[about.lane].due.map_or(refresh_at, |due| due.min(refresh_at));
-        let grant = Grant { until: about.sent_at + lifetime(ttl), flavour: about.flavour };
-        standing.lanes[about.lane] =
-            Lane { granted: Some(grant), due: Some(due), last_try: Some(about.sent_at), ..Lane::default() };
-        if !is_dual {
-            self.points.learn_flavour(standing.point, about.flavour);
-        }
-        for id in standing.owners.keys() {
-            let (point, namespace, flavour) = (standing.point, standing.namespace.clone(), about.flavour);
-            self.events.push(Event::Registered { id: *id, point, namespace, flavour, ttl });
-        }
-    }
-
-    fn refused(&mut self, about: Registering, failure: Failure, is_dual: bool) {
-        let now = self.now;
-        let can_register = self.own.is_ready();
-        let Some(standing) = self.standings.get_mut(&about.standing) else { return };
-        let lane = &mut standing.lanes[about.lane];
-        if failure.hints_at_flavour() && lane.probe.is_none() && !is_dual {
-            lane.probe = Some(Probe { flavour: about.flavour.other(), first: failure });
-            lane.due = Some(now);
-            return;
-        }
-        let failure = match lane.probe.take() {
-            // A refusal for another reason shows that the second record was read; it says more than the first failure.
-            Some(_) if matches!(failure, Failure::Refused { .. }) && !failure.hints_at_flavour() => failure,
-            Some(probe) => probe.first,
-            None => failure,
-        };
-        let retry_at = now + schedule::retry_after(&self.config, lane.remaining(now), lane.tries, &mut self.rng);
-        lane.tries = lane.tries.saturating_add(1);
-        lane.due = Some(retry_at);
-        lane.waits_for_point = failure.may_pass_with_connection();
-        let retry_at = can_register.then_some(retry_at);
-        for id in standing.owners.keys() {
-            let (point, namespace, failure) = (standing.point, standing.namespace.clone(), failure.clone());
-            self.events.push(Event::RegisterFailed { id: *id, point, namespace, failure, retry_at });
-        }
-    }
-
-    /// An UNREGISTER has come to its end.
-    pub(super) fn unregister_ended(&mut self, id: StandingId, result: Result<(), Failure>) {
-        let now = self.now;
-        let Some(standing) = self.standings.get_mut(&id) else { return };
-        standing.is_in_flight = false;
-        let is_wanted = standing.is_wanted();
-        let Some(mut removal) = standing.removal.take() else { return };
-        if result.is_ok() && !removal.again {
-            standing.may_stand_until = None;
-        }
-        let may_retry = !is_wanted && !self.is_shutting_down && removal.tries < UNREGISTER_TRIES_MAX;
-        if is_wanted {
-            // Whether or not it was removed, the registration that is wanted comes behind it.
-            standing.lanes = Default::default();
-            standing.want_now(now, self.points.is_dual(&standing.point));
-        } else if removal.again && result.is_ok() {
-            removal.again = false;
-            removal.due = now;
-            standing.removal = Some(removal);
-            self.settle(id);
-            return;
-        } else if result.is_err() && may_retry && (removal.is_forced || standing.may_stand(now)) {
-            removal.due = now + schedule::retry_after(&self.config, None, removal.tries, &mut self.rng);
-            standing.removal = Some(removal);
-            self.settle(id);
-            return;
-        }
-        let (point, namespace) = (standing.point, standing.namespace.clone());
-        self.tell_removed(point, &namespace, &removal, result.err().as_ref());
-        self.settle(id);
-    }
-
-    /// A REGISTER that was given up has succeeded after all.
-    pub(super) fn registered_late(&mut self, point: PeerId, namespace: Namespace, ttl: Ttl) {
-        let until = self.now + lifetime(schedule::granted(ttl, Ttl::RECOMMENDED_MAX));
-        let Some(id) = self.standing_for(point, &namespace) else { return };
-        let Some(standing) = self.standings.get_mut(&id) else { return };
-        standing.note_may_stand(until);
-        if !standing.is_wanted() {
-            self.want_removal(id, None);
-        }
-        self.settle(id);
-    }
-
-    /// The standing of a point and a namespace, made where there is none; `None` at capacity.
-    fn standing_for(&mut self, point: PeerId, namespace: &Namespace) -> Option<StandingId> {
-        let key = (point, namespace.clone());
-        if let Some(id) = self.standing_of.get(&key) {
-            return Some(*id);
-        }
-        if self.standings.len() >= STANDINGS_MAX {
-            return None;
-        }
-        let id = StandingId(self.next_id());
-        self.standings.insert(id, Standing::new(point, namespace.clone()));
-        self.standing_of.insert(key, id);
-        self.points.add_standing(point, id);
-        Some(id)
-    }
-
-    /// Adds an owner, so that a REGISTER is due.
-    fn own_standing(&mut self, standing: StandingId, id: RegistrationId, ttl: Ttl) {
-        let now = self.now;
-        let Some(standing) = self.standings.get_mut(&standing) else { return };
-        standing.owners.insert(id, ttl);
-        standing.want_now(now, self.points.is_dual(&standing.point));
-        // An UNREGISTER that has not been sent is pointless.
-        let in_flight = standing.is_in_flight && standing.removal.as_ref().is_some_and(|removal| removal.tries > 0);
-        if let Some(removal) = standing.removal.take_if(|removal| !removal.is_forced && !in_flight) {
-            let (point, namespace) = (standing.point, standing.namespace.clone());
-            self.tell_removed(point, &namespace, &removal, None);
-        }
-    }
-
-    /// Wants an UNREGISTER, unless nothing can stand.
-    fn want_removal(&mut self, id: StandingId, caller: Option<Caller>) {
-        let now = self.now;
-        let Some(standing) = self.standings.get_mut(&id) else { return };
-        let is_in_flight = standing.is_in_flight;
-        let may_stand = standing.may_stand(now);
-        let removal = standing.removal.get_or_insert_with(|| Removal::new(now));
-        removal.is_forced |= matches!(caller, Some(Caller::Request(_)));
-        removal.again |= is_in_flight && caller.is_none();
-        removal.told.extend(caller);
-        if !is_in_flight && !may_stand && !removal.is_forced {
-            let (point, namespace) = (standing.point, standing.namespace.clone());
-            if let Some(removal) = standing.removal.take() {
-                self.tell_removed(point, &namespace, &removal, None);
-            }
-        }
-    }
-
-    fn tell_removed(&mut self, point: PeerId, namespace: &Namespace, removal: &Removal, failure: Option<&Failure>) {
-        for caller in &removal.told {
-            let (namespace, failure) = (namespace.clone(), failure.cloned());
-            self.events.push(match *caller {
-                Caller::Registration(id) => Event::Unregistered { id, point, namespace, failure },
-                Caller::Request(request) => {
-                    self.one_offs = self.one_offs.saturating_sub(1);
-                    Event::UnregisteredAt { request, point, namespace, failure }
-                }
-            });
-        }
+    pub(super) fn standing_of_registration(&self, id: RegistrationId, point: &PeerId) -> Option<&Standing> {
+        let registration = self.registrations.get(&id)?;
+        let standing = self.standing_of.get(&(*point, registration.namespace.clone()))?;
+        self.standings.get(standing).filter(|standing| standing.owners.contains_key(&id))
     }
 
     fn tell_unless_ready(&mut self, id: RegistrationId, readiness: Readiness) {
@@ -446,16 +170,4 @@ impl Client {
             }
         }
     }
-}
-
-impl Standing {
-    /// A REGISTER is due in every lane that the point has.
-    fn want_now(&mut self, now: Time, is_dual: bool) {
-        self.lanes[0].due = Some(now);
-        self.lanes[1].due = is_dual.then_some(now);
-    }
-}
-
-fn lifetime(ttl: Ttl) -> Duration {
-    Duration::from_secs(ttl.as_secs())
 }

@@ -182,10 +182,10 @@ impl Client {
         let standing = self.standings.get_mut(&id)?;
         let lane = &mut standing.lanes[lane_index];
         let preferred = self.points.flavour(&standing.point).unwrap_or(self.config.flavour);
-        let flavour = match (&lane.probe, lane_index) {
-            (_, 1) => preferred.other(),
-            (Some(probe), _) => probe.flavour,
-            (None, _) => preferred,
+        let flavour = match &lane.probe {
+            _ if lane_index == 1 => preferred.other(),
+            Some(probe) => probe.flavour,
+            None => preferred,
         };
         let record = self.own.record(flavour)?;
         lane.due = None;
@@ -256,6 +256,7 @@ impl Client {
         deadline: Time,
     ) -> Outbound {
         let kind = purpose.kind();
+        let deadline = self.drain_by.map_or(deadline, |by| by.min(deadline));
         self.points.started(point);
         self.timers.set(Timer::Request(id), Some(deadline));
         self.in_flight.insert(id, InFlight { point, purpose });

@@ -30,8 +30,9 @@ pub(super) fn refresh_after(granted: Ttl, rng: &mut ChaCha8Rng) -> Duration {
 
 /// Time from a failed try to the next.
 ///
-/// With a lifetime remaining: at most a quarter of it. Without: uniform between the shortest back-off and a ceiling that
-/// doubles with every try up to the longest.
+/// Without a lifetime remaining: uniform between the shortest back-off and a ceiling that doubles with every try up to
+/// the longest. With one: the ceiling is at most a quarter of what remains, so that tries come closer together towards
+/// the end, and the wait is uniform between half of the ceiling and the ceiling.
 pub(super) fn retry_after(
     config: &ClientConfig,
     remaining: Option<Duration>,
@@ -41,7 +42,10 @@ pub(super) fn retry_after(
     let longest = config.backoff_max.max(config.backoff_min);
     let ceiling = config.backoff_min.saturating_mul(2_u32.saturating_pow(tries.saturating_add(1))).min(longest);
     let (floor, ceiling) = match remaining {
-        Some(remaining) => (RETRY_MIN, ceiling.min(remaining / PARTS_OF_REMAINING)),
+        Some(remaining) => {
+            let ceiling = ceiling.min(remaining / PARTS_OF_REMAINING);
+            (ceiling / 2, ceiling)
+        }
         None => (config.backoff_min, ceiling),
     };
     let (floor, ceiling) = (floor.max(RETRY_MIN), ceiling.max(RETRY_MIN));

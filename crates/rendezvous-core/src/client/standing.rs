@@ -135,6 +135,12 @@ impl Standing {
         self.lanes.iter().filter_map(|lane| lane.granted).map(|grant| grant.until).min()
     }
 
+    /// A REGISTER is due in every lane that the point has.
+    pub(super) fn want_now(&mut self, now: Time, is_dual: bool) {
+        self.lanes[0].due = Some(now);
+        self.lanes[1].due = is_dual.then_some(now);
+    }
+
     pub(super) fn step(&self, now: Time, can_register: bool) -> Step {
         let lapse = self.next_lapse();
         if self.is_in_flight {

@@ -1,0 +1,13 @@
+//! The client through its public interface, in virtual time.
+
+mod answers;
+mod book;
+mod bounds;
+mod discovery;
+mod flavours;
+mod properties;
+mod refresh;
+mod registration;
+mod removal;
+mod rig;
+mod shutdown;
