@@ -75,7 +75,7 @@ const REGISTRATION_BYTES_GUESS: usize = 256;
 /// let payload = Bytes::from_static(&[0x08, 0x03, 0x2a, 0x08, 0x0a, 0x04, b'f', b'o', b'o', b'1', 0x10, 0x0a]);
 /// let peer: PeerId = "12D3KooWA4Xop1JaT3MHxwYMkCepYsv4iPVopMXwCz5iHYdBfeSB".parse()?;
 /// let Ok(Command::Discover(discover)) = server.reader().read(&peer, &payload) else { panic!("it is well-formed") };
-/// let requester = Requester { peer, prefix: None, agent_reads: None, may_wait: false };
+/// let requester = Requester::new(peer);
 /// let Ok(Discovered::Page(page)) = server.handle_discover(now, &requester, &discover) else { panic!("it is answered") };
 /// assert_eq!(page.count(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -107,6 +107,14 @@ pub struct Requester {
     pub agent_reads: Option<Flavours>,
     /// Whether more may become known of it soon, and it is worth waiting for that.
     pub may_wait: bool,
+}
+
+impl Requester {
+    /// A peer of whom nothing else is known, nor will be.
+    #[must_use]
+    pub const fn new(peer: PeerId) -> Self {
+        Self { peer, prefix: None, agent_reads: None, may_wait: false }
+    }
 }
 
 /// How REGISTER went.

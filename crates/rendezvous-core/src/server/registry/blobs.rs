@@ -23,6 +23,8 @@ const CLASSES_PER_DOUBLING: usize = 8;
 const DOUBLINGS: usize = 8;
 const CLASSES: usize = FINE_CLASSES + DOUBLINGS * CLASSES_PER_DOUBLING;
 
+const _: () = assert!(CLASSES <= u16::MAX as usize);
+
 /// Largest blob.
 pub(super) const BLOB_BYTES_MAX: usize = FINE_BYTES_MAX << DOUBLINGS;
 
@@ -51,7 +53,7 @@ struct Page {
     data: Box<[u8]>,
     /// A bit for each place that holds a blob.
     used: u64,
-    class: u8,
+    class: u16,
     places: u8,
     /// Index in the class's list of pages with room, if there.
     partial_at: Option<u32>,
@@ -128,7 +130,7 @@ impl Blobs {
         let page = Page {
             data: vec![0; places * size].into_boxed_slice(),
             used: 0,
-            class: class as u8,
+            class: class as u16,
             places: places as u8,
             partial_at: None,
         };
@@ -216,12 +218,12 @@ mod tests {
             ids.push((blobs.insert(&bytes), bytes));
             if round % 3 == 0 {
                 let (id, bytes) = ids.swap_remove(round % ids.len());
-                assert_eq!(blobs.bytes(id, bytes.len()), bytes);
+                assert!(blobs.bytes(id, bytes.len()) == bytes, "a blob of {} bytes has changed", bytes.len());
                 blobs.remove(id);
             }
         }
         for (id, bytes) in ids {
-            assert_eq!(blobs.bytes(id, bytes.len()), bytes);
+            assert!(blobs.bytes(id, bytes.len()) == bytes, "a blob of {} bytes has changed", bytes.len());
             blobs.remove(id);
         }
         assert!(blobs.is_empty());
