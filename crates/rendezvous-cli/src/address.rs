@@ -40,17 +40,25 @@ impl FromStr for Point {
         let Some(Protocol::P2p(peer)) = address.pop() else { return Err(InvalidAddress::NoPeerId) };
         let protocols: Vec<Protocol<'_>> = address.iter().collect();
         match protocols.as_slice() {
-            [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)] => check_dialable(&address)?,
-            [Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_), Protocol::Tcp(1..)] => {}
-            [Protocol::Dnsaddr(_)] => {}
             [] => return Err(InvalidAddress::OnlyPeerId),
-            _ => return Err(InvalidAddress::NotTcp),
+            // What it stands for names the transport.
+            [Protocol::Dnsaddr(_)] => {}
+            [
+                Protocol::Ip4(_)
+                | Protocol::Ip6(_)
+                | Protocol::Dns(_)
+                | Protocol::Dns4(_)
+                | Protocol::Dns6(_)
+                | Protocol::Dnsaddr(_),
+                ..,
+            ] if carrier(&address).is_some() => check_dialable(&address)?,
+            _ => return Err(InvalidAddress::NoCarrier),
         }
         Ok(Self { peer, address })
     }
 }
 
-/// An address to listen on: an IP address, which may be a wildcard, and a TCP port, which may be 0 for any.
+/// An address to listen on: an IP address, which may be a wildcard, and a port of TCP or QUIC, which may be 0 for any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListenAddress(pub(crate) Multiaddr);
 
@@ -59,10 +67,9 @@ impl FromStr for ListenAddress {
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
         let address: Multiaddr = text.parse()?;
-        let protocols: Vec<Protocol<'_>> = address.iter().collect();
-        match protocols.as_slice() {
-            [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)] => Ok(Self(address)),
-            _ => Err(InvalidAddress::NotIpAndTcp),
+        match (ip(&address), carrier(&address)) {
+            (Some(_), Some(_)) => Ok(Self(address)),
+            _ => Err(InvalidAddress::NotIpAndPort),
         }
     }
 }
@@ -105,10 +112,13 @@ pub(crate) enum InvalidAddress {
     NoPeerId,
     #[error("it is a peer id without an address: put /ip4/<address>/tcp/<port> in front")]
     OnlyPeerId,
-    #[error("it is no TCP address: use /ip4/…, /ip6/… or /dns/… with /tcp/<port>/p2p/<peer id>")]
-    NotTcp,
-    #[error("expected /ip4/<address>/tcp/<port> or /ip6/<address>/tcp/<port>")]
-    NotIpAndTcp,
+    #[error(
+        "it is neither a TCP nor a QUIC address: use /ip4/…, /ip6/… or /dns/… with /tcp/<port> or /udp/<port>/quic-v1, and \
+         /p2p/<peer id>"
+    )]
+    NoCarrier,
+    #[error("expected /ip4/<address> or /ip6/<address> with /tcp/<port> or /udp/<port>/quic-v1")]
+    NotIpAndPort,
     #[error("{0} is no address that can be dialled: give one of this machine's own, such as the point's `listening:`")]
     Wildcard(IpAddr),
     #[error("port 0 cannot be dialled: give the port that is listened on")]
@@ -124,10 +134,19 @@ pub(crate) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-/// The TCP port behind a leading IP address.
-pub(crate) fn tcp_port(address: &Multiaddr) -> Option<u16> {
-    match address.iter().nth(1) {
-        Some(Protocol::Tcp(port)) => Some(port),
+/// What carries connections to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Carrier {
+    Tcp,
+    Quic,
+}
+
+/// The carrier and its port, of an address that is a host and these, and nothing more.
+pub(crate) fn carrier(address: &Multiaddr) -> Option<(Carrier, u16)> {
+    let protocols: Vec<Protocol<'_>> = address.iter().skip(1).collect();
+    match protocols.as_slice() {
+        [Protocol::Tcp(port)] => Some((Carrier::Tcp, *port)),
+        [Protocol::Udp(port), Protocol::QuicV1] => Some((Carrier::Quic, *port)),
         _ => None,
     }
 }
@@ -155,8 +174,8 @@ fn check_dialable(address: &Multiaddr) -> Result<(), InvalidAddress> {
     if let Some(ip) = ip(address).filter(IpAddr::is_unspecified) {
         return Err(InvalidAddress::Wildcard(ip));
     }
-    match tcp_port(address) {
-        Some(0) => Err(InvalidAddress::PortZero),
+    match address.iter().nth(1) {
+        Some(Protocol::Tcp(0) | Protocol::Udp(0)) => Err(InvalidAddress::PortZero),
         _ => Ok(()),
     }
 }
@@ -172,10 +191,18 @@ mod tests {
     }
 
     #[test]
-    fn a_point_is_a_tcp_address_and_a_peer_id() {
-        for address in
-            ["/ip4/192.0.2.1/tcp/1", "/ip6/2001:db8::1/tcp/62649", "/dns/example.org/tcp/443", "/dnsaddr/a.b"]
-        {
+    fn a_point_is_an_address_of_tcp_or_quic_and_a_peer_id() {
+        for address in [
+            "/ip4/192.0.2.1/tcp/1",
+            "/ip6/2001:db8::1/tcp/62649",
+            "/ip4/192.0.2.1/udp/1/quic-v1",
+            "/ip6/2001:db8::1/udp/1/quic-v1",
+            "/dns/example.org/tcp/443",
+            "/dns4/example.org/udp/443/quic-v1",
+            "/dns6/example.org/tcp/443",
+            "/dnsaddr/a.b",
+            "/dnsaddr/a.b/tcp/1",
+        ] {
             let text = format!("{address}/p2p/{PEER}");
             let point: Point = text.parse().expect("it is a point");
             assert_eq!((point.address.to_string(), point.to_string()), (address.to_owned(), text));
@@ -187,14 +214,21 @@ mod tests {
         assert!(point_error("192.0.2.1:62649").contains("expected a multiaddr"));
         assert!(point_error("/ip4/192.0.2.1/tcp/1").contains("does not end with /p2p/"));
         assert!(point_error(&format!("/p2p/{PEER}")).contains("without an address"));
-        assert!(point_error(&format!("/ip4/192.0.2.1/udp/1/quic-v1/p2p/{PEER}")).contains("no TCP address"));
+        for carrier in ["udp/1", "tcp/1/ws", "udp/1/quic", "udp/1/quic-v1/webtransport"] {
+            assert!(point_error(&format!("/ip4/192.0.2.1/{carrier}/p2p/{PEER}")).contains("neither a TCP nor a QUIC"));
+        }
+        assert!(point_error(&format!("/tcp/1/p2p/{PEER}")).contains("neither a TCP nor a QUIC"));
         assert!(point_error(&format!("/ip4/0.0.0.0/tcp/1/p2p/{PEER}")).contains("0.0.0.0"));
-        assert!(point_error(&format!("/ip4/192.0.2.1/tcp/0/p2p/{PEER}")).contains("port 0"));
+        for zero in ["ip4/192.0.2.1/tcp/0", "dns/a.b/tcp/0", "ip4/192.0.2.1/udp/0/quic-v1"] {
+            assert!(point_error(&format!("/{zero}/p2p/{PEER}")).contains("port 0"), "{zero}");
+        }
     }
 
     #[test]
     fn wildcards_are_listened_on_and_not_advertised() {
         assert!("/ip6/::/tcp/0".parse::<ListenAddress>().is_ok());
+        assert!("/ip4/0.0.0.0/udp/0/quic-v1".parse::<ListenAddress>().is_ok());
+        assert!("/ip4/0.0.0.0/udp/0".parse::<ListenAddress>().is_err());
         assert!("/dns/localhost/tcp/1".parse::<ListenAddress>().is_err());
         assert!("/ip6/::/tcp/1".parse::<AdvertisedAddress>().is_err());
         assert!("".parse::<AdvertisedAddress>().is_err());

@@ -2,91 +2,73 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, value_parser};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap_complete::Shell;
 use rendezvous_wire::{Namespace, Ttl};
 
-use crate::address::{AdvertisedAddress, ListenAddress, Point};
+use crate::{
+    address::{AdvertisedAddress, ListenAddress, Point},
+    help,
+};
 
-/// TCP port that `serve` listens on by default. No service has it assigned, and it is above the ports that Linux gives to
+/// Port of TCP and QUIC that `serve` listens on by default. No service has it assigned, and it is above the ports that Linux gives to
 /// outgoing connections, so that none of these takes it.
 pub(crate) const PORT_DEFAULT: u16 = 62_649;
 
-const EXIT_STATUS: &str = "\
-Exit status:
-  0  done
-  1  something on this machine failed: a key, a port, the output
-  2  wrong usage
-  3  refused by the rendezvous point
-  4  the point is unreachable or silent
-  5  the point does not speak the protocol";
-
-const EXAMPLES: &str = "\
-Examples, one terminal each:
-  rendezvous serve --listen /ip4/127.0.0.1/tcp/62649
-  rendezvous register --point /ip4/127.0.0.1/tcp/62649/p2p/<peer id>
-  rendezvous discover --point /ip4/127.0.0.1/tcp/62649/p2p/<peer id>
-`serve` prints its peer id, and the `register` command to paste.";
-
-const SERVE_HELP: &str = "\
-Example:
-  rendezvous serve --listen /ip4/127.0.0.1/tcp/0 --key ./point.key
-
-It prints `peer id: …`, a line `listening: …` per address, the command for a client to try, and from then on statistics
-when they have changed. Ctrl-C or SIGTERM ends it.";
-
-const REGISTER_HELP: &str = "\
-Example, where PEER is the peer id that `rendezvous serve` prints:
-  rendezvous register --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --key ./me.key
-
-It stays, refreshes the registration before it ends, and withdraws it on Ctrl-C; a second Ctrl-C ends it at once. What may
-pass is tried again for as long as it runs: a point that is away, full or overloaded. It ends with status 3 if the point
-refuses the first attempt because of the namespace, the TTL or the record, and with 5 if the peer is no rendezvous point.";
-
-const DISCOVER_HELP: &str = "\
-Example, where PEER is the peer id that `rendezvous serve` prints:
-  rendezvous discover --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --limit 10
-
-Each registration is listed once. The walk over the point's pages ends with the last page, at --limit, after 10 million
-registrations or 100,000 pages, or if the point gives the same cookie again.";
-
-const UNREGISTER_HELP: &str = "\
-Example, where PEER is the peer id that `rendezvous serve` prints:
-  rendezvous unregister --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --key ./me.key
-
-The protocol has no answer to this: it is done when the request is written to a point that speaks the protocol.";
+/// Behind the options that say what to do.
+const LAST: usize = 1_000;
 
 /// Run a libp2p rendezvous point, or register with one and discover peers at it.
 #[derive(Debug, Parser)]
-#[command(name = "rendezvous", version, propagate_version = true, after_help = format!("{EXAMPLES}\n\n{EXIT_STATUS}"))]
+#[command(name = "rendezvous", version, after_help = format!("{}\n\n{}", help::EXAMPLES, help::EXIT_STATUS))]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
     /// Log what happens inside to standard error; the variable RUST_LOG refines it.
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = LAST)]
     pub(crate) verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Network(NetworkCommand),
+    /// Make a key file, or show whose it is.
+    #[command(subcommand, after_help = help::KEY)]
+    Key(Key),
+    /// Say what bytes of the protocol mean, and whether they verify.
+    #[command(after_help = help::INSPECT)]
+    Inspect(Inspect),
+    /// Print what a shell needs to complete this program's command line.
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(Completions),
+}
+
+/// The commands that talk to others.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
     /// Run a rendezvous point.
-    #[command(after_help = SERVE_HELP)]
+    #[command(after_help = help::SERVE)]
     Serve(Serve),
+    /// Register, stay registered, and show who comes and goes.
+    #[command(after_help = help::CLIENT)]
+    Client(ClientRun),
     /// Register with a point, and stay registered.
-    #[command(after_help = REGISTER_HELP)]
+    #[command(after_help = help::REGISTER)]
     Register(Register),
     /// List the peers that are registered with a point.
-    #[command(after_help = DISCOVER_HELP)]
+    #[command(after_help = help::DISCOVER)]
     Discover(Discover),
     /// Withdraw a registration that an earlier run has left.
-    #[command(after_help = UNREGISTER_HELP)]
+    #[command(after_help = help::UNREGISTER)]
     Unregister(Unregister),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Address to listen on; may be repeated. A wildcard is every interface, port 0 any free port [default:
-    /// /ip4/0.0.0.0/tcp/62649, and /ip6/::/tcp/62649 where there is IPv6]
+    /// Address to listen on, of TCP or QUIC; may be repeated. A wildcard is every interface, port 0 any free port [default:
+    /// port 62649 of every interface, as /ip4/0.0.0.0/tcp/62649, /ip4/0.0.0.0/udp/62649/quic-v1, and both of /ip6/::]
     #[arg(long, value_name = "MULTIADDR")]
     pub(crate) listen: Vec<ListenAddress>,
 
@@ -111,8 +93,12 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = value_parser!(u64).range(1..=86_400))]
     pub(crate) stats_interval: u64,
 
-    /// Print one JSON object per line: `start`, `listening`, `stats`, `shutdown`.
+    /// List the namespaces with their numbers of registrations, the fullest 1000, with each line of statistics.
     #[arg(long)]
+    pub(crate) stats: bool,
+
+    /// Print one JSON object per line: `start`, `listening`, `stats`, `shutdown`.
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -121,25 +107,38 @@ pub(crate) struct Register {
     #[command(flatten)]
     pub(crate) client: Client,
 
-    /// Name to register under: 1 to 255 bytes.
-    #[arg(long, value_name = "NS", default_value = "rendezvous")]
-    pub(crate) namespace: Namespace,
-
-    /// Address to advertise; may be repeated. Without it, the addresses that this command listens on: on every interface,
-    /// or on loopback alone where no other is there or the point is there too
-    #[arg(long, value_name = "MULTIADDR")]
-    pub(crate) address: Vec<AdvertisedAddress>,
-
-    /// Lifetime to ask for, in seconds, at most 72 hours; the point may refuse what is outside its bounds.
-    #[arg(long, value_name = "SECS", default_value_t = Ttl::DEFAULT.as_secs(), value_parser = ttl_parser())]
-    pub(crate) ttl: u64,
+    #[command(flatten)]
+    pub(crate) registration: Registration,
 
     /// Register once and leave: no refresh, no withdrawal.
     #[arg(long)]
     pub(crate) once: bool,
 
     /// Print one JSON object per line: `registered`, `renewed`, `failed`, `lapsed`, `unregistered`.
+    #[arg(long, display_order = LAST)]
+    pub(crate) json: bool,
+}
+
+/// Named for what it runs; what all client commands share is [`Client`].
+#[derive(Debug, Args)]
+pub(crate) struct ClientRun {
+    #[command(flatten)]
+    pub(crate) client: Client,
+
+    #[command(flatten)]
+    pub(crate) registration: Registration,
+
+    /// Do not refresh the registration: it ends with its lifetime, or with this command.
     #[arg(long)]
+    pub(crate) no_refresh: bool,
+
+    /// Time from one poll to the next, in seconds.
+    #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = every_parser())]
+    pub(crate) every: u64,
+
+    /// Print one JSON object per line: `registered`, `renewed`, `failed`, `lapsed`, `unregistered`, and `found`, `changed`,
+    /// `gone`, `away`, `back`.
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -161,8 +160,17 @@ pub(crate) struct Discover {
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
 
-    /// Print one JSON object per line: `peer`, `namespace`, `ttl`, `addresses`, `seq`, `flavour`.
-    #[arg(long)]
+    /// Go on polling, at intervals of so many seconds, and print only what is new, changed or gone.
+    #[arg(long, value_name = "SECS", value_parser = every_parser(), conflicts_with = "limit")]
+    pub(crate) every: Option<u64>,
+
+    /// With --every: forget the cookie, so that each poll lists everything, however much that is.
+    #[arg(long, requires = "every")]
+    pub(crate) fresh: bool,
+
+    /// Print one JSON object per line: `peer`, `namespace`, `ttl`, `addresses`, `seq`, `flavour`; with --every also
+    /// `event`: `found`, `changed`, `gone`, `away`, `back`.
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }
 
@@ -176,8 +184,25 @@ pub(crate) struct Unregister {
     pub(crate) namespace: Namespace,
 
     /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
+}
+
+/// What is registered.
+#[derive(Debug, Args)]
+pub(crate) struct Registration {
+    /// Name to register under: 1 to 255 bytes.
+    #[arg(long, value_name = "NS", default_value = "rendezvous")]
+    pub(crate) namespace: Namespace,
+
+    /// Address to advertise; may be repeated. Without it, the command listens on every interface, on any port, and
+    /// advertises that; loopback only to a point on this machine, or for want of another address
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) address: Vec<AdvertisedAddress>,
+
+    /// Lifetime to ask for, in seconds, at most 72 hours; the point may refuse what is outside its bounds.
+    #[arg(long, value_name = "SECS", default_value_t = Ttl::DEFAULT.as_secs(), value_parser = ttl_parser())]
+    pub(crate) ttl: u64,
 }
 
 /// What every client command needs.
@@ -196,6 +221,72 @@ pub(crate) struct Client {
     pub(crate) timeout: u64,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key and keep it in a file that is not there yet.
+    #[command(after_help = help::KEY_NEW)]
+    New(KeyNew),
+    /// Show the peer id, type and public key of a key file.
+    #[command(after_help = help::KEY_SHOW)]
+    Show(KeyShow),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyNew {
+    /// File to make.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Type of the key; an RSA key has 2048 bits.
+    #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = KeyType::Ed25519)]
+    pub(crate) key_type: KeyType,
+
+    /// Print one JSON object.
+    #[arg(long, display_order = LAST)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyType {
+    Ed25519,
+    Secp256k1,
+    Ecdsa,
+    Rsa,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyShow {
+    /// File with a key.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Print one JSON object.
+    #[arg(long, display_order = LAST)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The bytes in hexadecimal or base64, white space allowed; `-` or nothing reads standard input, which may be binary.
+    #[arg(value_name = "HEX|BASE64|-", allow_hyphen_values = true)]
+    pub(crate) bytes: Option<String>,
+
+    /// Print one JSON object per line, one per frame.
+    #[arg(long, display_order = LAST)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+fn every_parser() -> clap::builder::RangedU64ValueParser {
+    value_parser!(u64).range(1..=86_400)
+}
+
 fn ttl_parser() -> clap::builder::RangedU64ValueParser {
     value_parser!(u64).range(1..=Ttl::RECOMMENDED_MAX.as_secs())
 }
@@ -205,7 +296,7 @@ pub(crate) fn usage_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let said = said.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
-    let said = said.collect::<Vec<_>>().join(" ");
+    let said = said.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
     let said = said.strip_prefix("error: ").unwrap_or(&said).trim_end_matches('.');
     format!("{said}; `--help` has the usage")
 }

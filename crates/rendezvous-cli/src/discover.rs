@@ -2,35 +2,25 @@
 
 use std::{
     collections::HashSet,
-    fmt,
     hash::{BuildHasher, RandomState},
+    time::Duration,
 };
 
 use libp2p::PeerId;
 use rendezvous_swarm::client::{self, Discovered, From, Limit, Namespace};
-use serde::Serialize;
 
 use crate::{
     args,
     error::Error,
-    output::{self, Output, printable},
+    listing::Found,
+    output::{self, Output, count},
+    poller::Poller,
     session::{Event, PAGES_MAX, Session},
+    signals::Signals,
 };
 
 /// Most registrations of one walk: as many as a large point holds, and a bound on what is remembered of them here.
 const REGISTRATIONS_MAX: u64 = 10_000_000;
-
-/// A registration as `--json` prints it.
-#[derive(Debug, Serialize)]
-struct Found<'a> {
-    peer: String,
-    namespace: &'a str,
-    /// Seconds left.
-    ttl: u64,
-    addresses: Vec<String>,
-    seq: u64,
-    flavour: String,
-}
 
 /// A page that the point has given.
 struct Page {
@@ -41,6 +31,14 @@ struct Page {
 }
 
 pub(crate) async fn run(args: args::Discover) -> Result<(), Error> {
+    match args.every {
+        Some(secs) => watch(args, Duration::from_secs(secs)).await,
+        None => list(args).await,
+    }
+}
+
+/// Lists everybody once.
+async fn list(args: args::Discover) -> Result<(), Error> {
     let mut output = Output::new(args.json);
     let (mut session, _) = Session::start(&args.client)?;
     let namespace = (!args.all).then_some(args.namespace);
@@ -55,7 +53,8 @@ pub(crate) async fn run(args: args::Discover) -> Result<(), Error> {
         let page = next_page(&mut session, namespace.clone(), limit, from).await?;
         for found in &page.registrations {
             if seen.count() < wanted && seen.insert(found.record.peer_id(), &found.namespace) {
-                print(&mut output, found)?;
+                let found = Found::of(found);
+                output.result(&found, &found)?;
             }
         }
         output.flush()?;
@@ -98,43 +97,39 @@ async fn next_page(
     }
 }
 
-fn print(output: &mut Output, found: &Discovered) -> Result<(), Error> {
-    let found = Found {
-        peer: found.record.peer_id().to_string(),
-        namespace: found.namespace.as_str(),
-        ttl: found.ttl.as_secs(),
-        addresses: found.record.addresses().map(|address| address.to_string()).collect(),
-        seq: found.record.seq(),
-        flavour: found.record.flavour().to_string(),
-    };
-    output.result(&found, &found)
-}
-
-impl fmt::Display for Found<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}  {}  {} s left", self.peer, printable(self.namespace), self.ttl)?;
-        for address in &self.addresses {
-            write!(f, "\n    {}", printable(address))?;
+/// Goes on until a signal.
+async fn watch(args: args::Discover, every: Duration) -> Result<(), Error> {
+    let mut signals = Signals::listen()?;
+    let mut output = Output::new(args.json);
+    let (mut session, _) = Session::start(&args.client)?;
+    let mut poller = Poller::new((!args.all).then_some(args.namespace), every, args.fresh);
+    while !output.is_closed() {
+        tokio::select! {
+            event = session.next() => {
+                if let Event::Rendezvous(event) = event? {
+                    poller.on_event(&mut session, &mut output, event)?;
+                }
+            }
+            () = poller.due() => poller.poll(&mut session),
+            signal = signals.next() => return signal.map_err(Error::Start),
         }
-        Ok(())
     }
+    Ok(())
 }
 
-fn summarise(count: u64, namespace: Option<&Namespace>, own: usize, left_out: usize) {
+fn summarise(number: u64, namespace: Option<&Namespace>, own: usize, left_out: usize) {
     let place = match namespace {
         Some(namespace) => format!("under {namespace}"),
         None => "under any name".to_owned(),
     };
-    match count {
+    match number {
         0 if own > 0 => output::note(format_args!("nobody else is registered {place}")),
         0 => output::note(format_args!("nobody is registered {place}")),
-        1 => output::note(format_args!("1 registration {place}")),
-        count => output::note(format_args!("{count} registrations {place}")),
+        number => output::note(format_args!("{} {place}", count(number, "registration"))),
     }
     if left_out > 0 {
-        output::note(format_args!(
-            "{left_out} registrations are left out: they are malformed, or not signed by their peers"
-        ));
+        let left_out = count(left_out as u64, "registration");
+        output::note(format_args!("left out {left_out}: malformed, or not signed by the peer"));
     }
 }
 

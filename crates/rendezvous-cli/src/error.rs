@@ -8,6 +8,7 @@ use rendezvous_wire::Status;
 
 use crate::{
     address::{AdvertisedAddress, Point},
+    inspect::InputError,
     key::KeyError,
 };
 
@@ -24,9 +25,20 @@ pub(crate) enum Error {
     #[error("the key is that of the point {0} itself: use another --key")]
     PointIsSelf(PeerId),
 
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error("these {bytes} bytes are no frame, message, envelope or peer record of this protocol: give all of one")]
+    NotRecognised { bytes: usize },
+
+    // What was inspected.
+    #[error("not valid from byte {offset}: {reason}")]
+    NotValid { offset: usize, reason: String },
+
     // This machine.
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error("cannot make a key of this type: {0}; try again, or choose another --type")]
+    NoKey(String),
     #[error("cannot listen on {address}: {}", listen_advice(source))]
     Listen { address: Multiaddr, source: io::Error },
     #[error("no listener is left: {0}; start again")]
@@ -64,6 +76,8 @@ pub(crate) enum Unreachable {
     Refused,
     #[error("no connection within {} s; check the address, and that no firewall is in between", .0.as_secs())]
     TimedOut(Duration),
+    #[error("what listens there is no libp2p peer; check the address")]
+    NotLibp2p,
     #[error("the peer there is {0}; check the peer id, which changes with the point's key")]
     OtherPeer(PeerId),
     #[error("{0}; check the address")]
@@ -90,8 +104,15 @@ impl Error {
     /// The exit status.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::TtlBounds { .. } | Self::NoDataDir | Self::ForeignAddress { .. } | Self::PointIsSelf(_) => USAGE,
+            Self::TtlBounds { .. }
+            | Self::NoDataDir
+            | Self::ForeignAddress { .. }
+            | Self::PointIsSelf(_)
+            | Self::Input(_)
+            | Self::NotRecognised { .. } => USAGE,
+            Self::NotValid { .. } => LOCAL,
             Self::Key(_)
+            | Self::NoKey(_)
             | Self::Listen { .. }
             | Self::ListenersGone(_)
             | Self::Output(_)
@@ -101,6 +122,7 @@ impl Error {
             | Self::CannotSign
             | Self::AtCapacity => LOCAL,
             Self::Refused { .. } => REFUSED,
+            Self::Unreachable { reason: Unreachable::NotLibp2p, .. } => UNSUPPORTED,
             Self::Unreachable { .. } | Self::Silent { .. } => UNREACHABLE,
             Self::Unsupported(_) | Self::Misbehaves { .. } => UNSUPPORTED,
         }
@@ -112,7 +134,8 @@ impl Error {
             Self::Refused { status, .. } => {
                 matches!(status, Status::InvalidNamespace | Status::InvalidSignedPeerRecord | Status::InvalidTtl)
             }
-            Self::Unreachable { .. } | Self::Silent { .. } => false,
+            Self::Unreachable { reason, .. } => *reason == Unreachable::NotLibp2p,
+            Self::Silent { .. } => false,
             _ => true,
         }
     }

@@ -19,15 +19,19 @@ const TRIES_MAX: usize = 3;
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
-    #[error("cannot read the key file {}: {source}; name another with --key", path.display())]
+    #[error("cannot read the key file {}: {source}; name another file", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error(
-        "{} holds no key that can be read; it is left as it is: name another file with --key, or move it away to get a new key",
+        "{} holds no key that can be read; it is left as it is: name another file, or move it away to get a new key",
         path.display()
     )]
     Damaged { path: PathBuf },
-    #[error("cannot write the key file {}: {source}; name another with --key", path.display())]
+    #[error("cannot write the key file {}: {source}; name another file", path.display())]
     Unwritable { path: PathBuf, source: io::Error },
+    #[error("there is no key file {}: `rendezvous key new` makes one", path.display())]
+    Missing { path: PathBuf },
+    #[error("{} is there, and left as it is: name another file, or move it away", path.display())]
+    Exists { path: PathBuf },
 }
 
 /// A key, and whether it is new.
@@ -47,13 +51,30 @@ pub(crate) fn load_or_create(path: Option<&Path>) -> Result<Key, KeyError> {
             return Ok(Key { keypair, is_new: false });
         }
         let keypair = Keypair::generate_ed25519();
-        if create(path, &keypair).map_err(|source| KeyError::Unwritable { path: path.to_owned(), source })? {
+        let bytes = keypair.to_protobuf_encoding().map_err(|error| unwritable(path, io::Error::other(error)))?;
+        if create(path, &bytes).map_err(|source| unwritable(path, source))? {
             tracing::debug!(path = %path.display(), "made a key");
             return Ok(Key { keypair, is_new: true });
         }
     }
-    let source = io::Error::other("it comes and goes");
-    Err(KeyError::Unwritable { path: path.to_owned(), source })
+    Err(unwritable(path, io::Error::other("it comes and goes")))
+}
+
+/// The key in a file that is there.
+pub(crate) fn read(path: &Path) -> Result<Keypair, KeyError> {
+    load(path)?.ok_or_else(|| KeyError::Missing { path: path.to_owned() })
+}
+
+/// Writes a key in its protobuf form to a file that is not there yet.
+pub(crate) fn write_new(path: &Path, key: &[u8]) -> Result<(), KeyError> {
+    match create(path, key).map_err(|source| unwritable(path, source))? {
+        true => Ok(()),
+        false => Err(KeyError::Exists { path: path.to_owned() }),
+    }
+}
+
+fn unwritable(path: &Path, source: io::Error) -> KeyError {
+    KeyError::Unwritable { path: path.to_owned(), source }
 }
 
 /// The key in a file; `None` if there is no such file.
@@ -64,20 +85,23 @@ fn load(path: &Path) -> Result<Option<Keypair>, KeyError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    warn_of_readers(path, &file);
+    let metadata = file.metadata();
     let mut bytes = Vec::new();
     file.take(KEY_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     let damaged = || KeyError::Damaged { path: path.to_owned() };
     if bytes.len() as u64 > KEY_BYTES_MAX {
         return Err(damaged());
     }
-    Keypair::from_protobuf_encoding(&bytes).map(Some).map_err(|_| damaged())
+    let keypair = Keypair::from_protobuf_encoding(&bytes).map_err(|_| damaged())?;
+    if let Ok(metadata) = metadata {
+        warn_of_readers(path, &metadata);
+    }
+    Ok(Some(keypair))
 }
 
 /// Writes a new key file: beside it first, so that whoever reads the name finds a whole key or none. `false`, and
 /// nothing is changed, if there is a file of that name by now.
-fn create(path: &Path, keypair: &Keypair) -> io::Result<bool> {
-    let bytes = keypair.to_protobuf_encoding().map_err(io::Error::other)?;
+fn create(path: &Path, key: &[u8]) -> io::Result<bool> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -87,7 +111,7 @@ fn create(path: &Path, keypair: &Keypair) -> io::Result<bool> {
     name.push(format!(".{}.new", std::process::id()));
     let beside = parent.join(name);
 
-    let made = write_private(&beside, &bytes).and_then(|()| publish(&beside, path));
+    let made = write_private(&beside, key).and_then(|()| publish(&beside, path));
     // After a rename there is nothing left to remove.
     let _ = fs::remove_file(&beside);
     if let (Ok(true), Ok(parent)) = (&made, File::open(parent)) {
@@ -129,16 +153,15 @@ fn make_private_dirs(path: &Path) -> io::Result<()> {
 }
 
 /// Says so if other users can read the key.
-fn warn_of_readers(path: &Path, file: &File) {
+fn warn_of_readers(path: &Path, metadata: &fs::Metadata) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let is_open = |metadata: fs::Metadata| metadata.is_file() && metadata.permissions().mode() & 0o077 != 0;
-        if file.metadata().is_ok_and(is_open) {
+        if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
             let path = path.display();
             output::note(format_args!("other users can read the key file {path}: run `chmod 600 {path}`"));
         }
     }
     #[cfg(not(unix))]
-    let _ = (path, file);
+    let _ = (path, metadata);
 }

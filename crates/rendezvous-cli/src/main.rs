@@ -5,25 +5,37 @@
 
 mod address;
 mod args;
+mod client;
+mod completions;
 mod discover;
 mod error;
+mod help;
+mod inspect;
+mod keeper;
 mod key;
+mod key_command;
+mod listing;
 mod node;
 mod output;
+mod poller;
 mod register;
 mod serve;
 mod session;
 mod signals;
 mod stats;
 mod unregister;
+mod watch;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, NetworkCommand},
     error::Error,
 };
 
@@ -53,13 +65,21 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Error> {
+    // What needs no network has no runtime.
+    let command = match command {
+        Command::Key(args) => return key_command::run(args),
+        Command::Inspect(args) => return inspect::run(&args),
+        Command::Completions(args) => return completions::run(&args),
+        Command::Network(command) => command,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Start)?;
     let result = runtime.block_on(async {
         match command {
-            Command::Serve(args) => serve::run(args).await,
-            Command::Register(args) => register::run(args).await,
-            Command::Discover(args) => discover::run(args).await,
-            Command::Unregister(args) => unregister::run(args).await,
+            NetworkCommand::Serve(args) => serve::run(args).await,
+            NetworkCommand::Client(args) => client::run(args).await,
+            NetworkCommand::Register(args) => register::run(args).await,
+            NetworkCommand::Discover(args) => discover::run(args).await,
+            NetworkCommand::Unregister(args) => unregister::run(args).await,
         }
     });
     // A name that is still being looked up does not hold the exit.
@@ -71,6 +91,10 @@ fn start_log(is_verbose: bool) {
     let is_refined = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some();
     if is_verbose || is_refined {
         let filter = if is_refined { EnvFilter::from_default_env() } else { EnvFilter::new(VERBOSE) };
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .init();
     }
 }

@@ -1,21 +1,30 @@
-//! The swarm that the commands share: TCP with noise and yamux, and names resolved by DNS.
+//! The swarm that the commands share: TCP with noise and yamux, QUIC, and names resolved by DNS.
 
 use std::{collections::HashSet, io, net::SocketAddr, time::Duration};
 
 use libp2p::{
-    Multiaddr, Swarm, SwarmBuilder, TransportError,
-    core::transport::ListenerId,
+    Multiaddr, PeerId, Swarm, Transport, TransportError,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, ListenerId, timeout::TransportTimeout},
+        upgrade,
+    },
+    dns,
     futures::StreamExt,
     identify,
     identity::Keypair,
-    noise,
-    swarm::{NetworkBehaviour, SwarmEvent},
+    noise, quic,
+    swarm::{self, NetworkBehaviour, SwarmEvent},
     tcp, yamux,
 };
 use socket2::{Domain, Socket, Type};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{address, error::Error};
+use crate::{
+    address::{self, Carrier},
+    error::Error,
+    output,
+};
 
 /// What identify calls this program.
 const AGENT_VERSION: &str = concat!("rendezvous/", env!("CARGO_PKG_VERSION"));
@@ -38,18 +47,57 @@ pub(crate) fn swarm<B: NetworkBehaviour>(
     connect_timeout: Duration,
     behaviour: impl FnOnce(&Keypair) -> B,
 ) -> Result<Swarm<B>, Error> {
-    let swarm = SwarmBuilder::with_existing_identity(keypair)
-        .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)?
-        .with_dns()
-        .map_err(Error::Start)?
-        .with_behaviour(|keypair| behaviour(keypair))
-        .unwrap_or_else(|never| match never {})
-        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_TIMEOUT))
-        .with_connection_timeout(connect_timeout)
-        .build();
+    let named = match dns::tokio::Transport::system(direct(&keypair, connect_timeout)?) {
+        Ok(named) => named,
+        Err(error) => {
+            // Whoever names no host needs none of it; `localhost` is known without.
+            tracing::debug!(%error, "without a configuration of name servers");
+            without_servers(direct(&keypair, connect_timeout)?)
+        }
+    };
+    let transport = TransportTimeout::new(named, connect_timeout).boxed();
+    let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    let swarm = Swarm::new(transport, behaviour(&keypair), keypair.public().to_peer_id(), config);
     tracing::debug!(peer_id = %swarm.local_peer_id(), "started");
     Ok(swarm)
+}
+
+/// Every interface, by both families and both carriers.
+pub(crate) fn everywhere(port: u16) -> [Multiaddr; 4] {
+    let quic = format!("udp/{port}/quic-v1");
+    let tcp = format!("tcp/{port}");
+    let hosts = [("/ip4/0.0.0.0", &tcp), ("/ip4/0.0.0.0", &quic), ("/ip6/::", &tcp), ("/ip6/::", &quic)];
+    hosts.map(|(host, carrier)| format!("{host}/{carrier}").parse().expect("it is a multiaddr"))
+}
+
+/// Names that need no server.
+fn without_servers<T>(transport: T) -> dns::tokio::Transport<T> {
+    dns::tokio::Transport::custom(transport, dns::ResolverConfig::default(), dns::ResolverOpts::default())
+}
+
+/// What the operating system says of TCP. The layers above tell the source of their error, and not the error itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct TcpError(#[source] io::Error);
+
+/// TCP and QUIC, to addresses of numbers.
+///
+/// Put together by hand: what the builder makes hides from its errors what the operating system said.
+fn direct(keypair: &Keypair, connect_timeout: Duration) -> Result<Boxed<(PeerId, StreamMuxerBox)>, Error> {
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default())
+        .map_err(TcpError)
+        .upgrade(upgrade::Version::V1Lazy)
+        .authenticate(noise::Config::new(keypair)?)
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let mut config = quic::Config::new(keypair);
+    config.handshake_timeout = connect_timeout;
+    let quic = quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(tcp
+        .or_transport(quic)
+        .map(|connected, _| connected.into_inner())
+        .map_err(|error| error.either(io::Error::other, io::Error::other))
+        .boxed())
 }
 
 /// Identify as every command speaks it.
@@ -84,6 +132,28 @@ impl Listeners {
         Ok(listeners)
     }
 
+    /// Listens on those of these addresses that can be listened on: not every machine has both families, and a port may
+    /// be taken for one of the carriers. An error if it is none.
+    pub(crate) fn start_any<B: NetworkBehaviour>(swarm: &mut Swarm<B>, addresses: &[Multiaddr]) -> Result<Self, Error> {
+        let mut listeners = Self::start(swarm, &[])?;
+        let mut failures = Vec::new();
+        for address in addresses {
+            if let Err(error) = listeners.add(swarm, address) {
+                failures.push(error);
+            }
+        }
+        if listeners.live == 0 {
+            return failures.into_iter().next().map_or(Ok(listeners), Err);
+        }
+        for error in failures {
+            match &error {
+                Error::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => output::note(&error),
+                _ => tracing::debug!(%error, "not listening there"),
+            }
+        }
+        Ok(listeners)
+    }
+
     /// Listens on one more address.
     pub(crate) fn add<B: NetworkBehaviour>(&mut self, swarm: &mut Swarm<B>, address: &Multiaddr) -> Result<(), Error> {
         let failed = |source| Error::Listen { address: address.clone(), source };
@@ -98,10 +168,14 @@ impl Listeners {
         Ok(())
     }
 
-    /// The addresses that are listened on: IPv4 before IPv6, and otherwise in the order in which they were reported.
+    /// The addresses that are listened on: IPv4 before IPv6, TCP before QUIC, and otherwise in the order in which they
+    /// were reported.
     pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
         let mut addresses = self.addresses.clone();
-        addresses.sort_by_key(|address| address::ip(address).is_some_and(|ip| ip.is_ipv6()));
+        addresses.sort_by_key(|address| {
+            let is_v6 = address::ip(address).is_some_and(|ip| ip.is_ipv6());
+            (is_v6, address::carrier(address).map(|(carrier, _)| carrier))
+        });
         addresses
     }
 
@@ -158,15 +232,70 @@ impl Listeners {
 /// The TCP transport shares its ports: without this, a second process of the same user would listen on the port of the
 /// first, and each would get a part of the connections.
 fn check_free(address: &Multiaddr) -> io::Result<()> {
-    let (Some(ip), Some(port)) = (address::ip(address), address::tcp_port(address)) else { return Ok(()) };
+    let (Some(ip), Some((carrier, port))) = (address::ip(address), address::carrier(address)) else { return Ok(()) };
     let address = SocketAddr::new(ip, port);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    let kind = match carrier {
+        Carrier::Tcp => Type::STREAM,
+        Carrier::Quic => Type::DGRAM,
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    if carrier == Carrier::Quic {
+        return socket.bind(&address.into());
     }
     // Connections of an earlier run that the kernel has not forgotten do not count. On Windows the option means more.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use libp2p::{
+        core::{
+            Endpoint,
+            transport::{DialOpts, PortUse},
+        },
+        ping,
+    };
+
+    use super::*;
+
+    fn parse(text: &str) -> Multiaddr {
+        text.parse().expect("it is a multiaddr")
+    }
+
+    #[tokio::test]
+    async fn without_name_servers_localhost_is_known_and_other_names_are_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let mut transport = without_servers(tcp::tokio::Transport::default());
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let mut dial =
+            |name| transport.dial(parse(&format!("/dns4/{name}/tcp/{port}")), options).expect("it is dialled");
+        assert!(dial("localhost").await.is_ok());
+        assert!(dial("example.invalid").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_those_that_are_free_are_listened_on() {
+        let holder = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let busy = parse(&format!("/ip4/127.0.0.1/tcp/{}", holder.local_addr().expect("it is bound").port()));
+        let timeout = Duration::from_secs(10);
+        let swarm = swarm(Keypair::generate_ed25519(), timeout, |_| ping::Behaviour::default());
+        let mut swarm = swarm.expect("it starts");
+        let free = [parse("/ip4/127.0.0.1/tcp/0"), parse("/ip4/127.0.0.1/udp/0/quic-v1")];
+        let mut listeners =
+            Listeners::start_any(&mut swarm, &[&[busy.clone()][..], &free].concat()).expect("two are free");
+        listeners.settle(&mut swarm, |_, _| {}).await.expect("they listen");
+        let carriers: Vec<_> = listeners.addresses().iter().filter_map(address::carrier).map(|(it, _)| it).collect();
+        assert_eq!(carriers, [Carrier::Tcp, Carrier::Quic]);
+        let error = Listeners::start_any(&mut swarm, std::slice::from_ref(&busy)).expect_err("none is free");
+        assert!(matches!(error, Error::Listen { address, .. } if address == busy));
+    }
 }

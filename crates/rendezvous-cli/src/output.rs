@@ -93,6 +93,15 @@ fn to_stderr(kind: &str, text: &str) {
     let _ = writeln!(io::stderr().lock(), "{kind}: {}", printable(text));
 }
 
+/// A number of things, as one says it.
+pub(crate) fn count(number: u64, thing: &str) -> String {
+    match thing.strip_suffix('y') {
+        _ if number == 1 => format!("{number} {thing}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {thing}s"),
+    }
+}
+
 /// A stranger's words in a form that a terminal takes without acting on them, on one line.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     // Bidirectional controls change the order in which everything around them is shown.

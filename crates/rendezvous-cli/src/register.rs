@@ -2,245 +2,76 @@
 
 use std::time::Duration;
 
-use libp2p::Multiaddr;
-use rendezvous_record::{Flavour, Flavours};
-use rendezvous_swarm::client::{self, Namespace, RegistrationId, Ttl};
-use serde::Serialize;
+use rendezvous_record::Flavours;
+use rendezvous_swarm::client;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    address, args,
+    args,
     error::Error,
-    node::Change,
-    output::{self, Output, printable},
-    session::{Event, Session},
+    keeper::{Keeper, Stay},
+    output::Output,
+    session::Event,
     signals::Signals,
 };
-
-/// Longest time for the withdrawal after a Ctrl-C.
-const UNREGISTER_MAX: Duration = Duration::from_secs(3);
 
 /// With `--once`, longest time behind the first success for learning whether the point wants the record in both
 /// flavours, and giving it those.
 const BOTH_FLAVOURS_MAX: Duration = Duration::from_secs(2);
 
-/// What `--json` prints, an object per event.
-#[derive(Debug, Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum Told<'a> {
-    Registered { namespace: &'a str, point: String, ttl: u64, addresses: Vec<String> },
-    Renewed { namespace: &'a str, point: String, ttl: u64 },
-    Failed { namespace: &'a str, point: String, error: String, retry_secs: Option<u64> },
-    Lapsed { namespace: &'a str, point: String },
-    Unregistered { namespace: &'a str, point: String },
-}
-
 pub(crate) async fn run(args: args::Register) -> Result<(), Error> {
     // Before anything can be registered that a signal would leave behind.
     let signals = if args.once { None } else { Some(Signals::listen()?) };
-    let (mut session, key) = Session::start(&args.client)?;
-    let own = key.keypair.public().to_peer_id();
-    if let Some(address) = args.address.iter().find(|address| address.peer().is_some_and(|peer| peer != own)) {
-        return Err(Error::ForeignAddress { address: address.clone(), own });
-    }
-    let mut addresses: Vec<Multiaddr> = args.address.iter().map(|address| address.0.clone()).collect();
-    let follows_listeners = addresses.is_empty();
-    if follows_listeners {
-        session.listen().await?;
-        addresses = advertised(session.listen_addresses(), session.point().is_loopback());
-        if addresses.is_empty() {
-            return Err(Error::NoAddresses);
-        }
-        say_listening(&addresses, args.once);
-    }
-    let point = session.point().peer;
-    session.rendezvous().set_addresses(Some(addresses));
-    let id = session.rendezvous().register(args.namespace.clone(), [point], Some(Ttl::from_secs(args.ttl)));
-    let output = Output::new(args.json);
-    let keeper = Keeper { session, output, namespace: args.namespace, id, follows_listeners, flavour: None };
+    let how = if args.once { Stay::Once } else { Stay::Refreshed };
+    let keeper = Keeper::start(&args.client, args.registration, how, Output::new(args.json)).await?;
     match signals {
-        Some(signals) => keeper.stay(signals).await,
-        None => keeper.once().await,
+        Some(signals) => stay(keeper, signals).await,
+        None => once(keeper).await,
     }
 }
 
-/// A registration that is kept, and its telling.
-struct Keeper {
-    session: Session,
-    output: Output,
-    namespace: Namespace,
-    id: RegistrationId,
-    /// Whether the addresses that are listened on are those that are advertised.
-    follows_listeners: bool,
-    /// Flavour of the first record that was granted. At a point that keeps both, the other one is not worth a line.
-    flavour: Option<Flavour>,
+/// Stays registered until a signal, and withdraws.
+async fn stay(mut keeper: Keeper, mut signals: Signals) -> Result<(), Error> {
+    loop {
+        tokio::select! {
+            event = keeper.session.next() => keeper.on_event(event?)?,
+            signal = signals.next() => {
+                signal.map_err(Error::Start)?;
+                signals.end_at_next();
+                return keeper.leave().await;
+            }
+        }
+    }
 }
 
-impl Keeper {
-    /// Stays registered until a signal, and withdraws.
-    async fn stay(mut self, mut signals: Signals) -> Result<(), Error> {
-        loop {
-            tokio::select! {
-                event = self.session.next() => self.on_event(event?)?,
-                signal = signals.next() => {
-                    signal.map_err(Error::Start)?;
-                    signals.end_at_next();
-                    return self.leave().await;
-                }
-            }
-        }
-    }
-
-    /// Registers in the flavours that the point keeps, and is done.
-    async fn once(mut self) -> Result<(), Error> {
-        let point = self.session.point().peer;
-        let mut is_dual = None;
-        let mut deadline = None;
-        loop {
-            let event = match deadline {
-                None => self.session.next().await?,
-                Some(deadline) => match timeout_at(deadline, self.session.next()).await {
-                    Ok(event) => event?,
-                    Err(_) => return Ok(()),
-                },
-            };
-            match event {
-                Event::Identified { is_dual: says } => is_dual = Some(says),
-                // The registration that stands is what was asked for.
-                Event::Rendezvous(client::Event::RegisterFailed { .. }) if self.flavour.is_some() => return Ok(()),
-                Event::Rendezvous(client::Event::RegisterFailed { failure, .. }) => {
-                    return Err(self.session.error(failure));
-                }
-                event => self.on_event(event)?,
-            }
-            if self.flavour.is_some() {
-                deadline = deadline.or_else(|| Some(Instant::now() + BOTH_FLAVOURS_MAX));
-                let registered = self.session.rendezvous().registered_flavours(self.id, &point);
-                if is_dual == Some(false) || registered == Flavours::BOTH {
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    fn on_event(&mut self, event: Event) -> Result<(), Error> {
+/// Registers in the flavours that the point keeps, and is done.
+async fn once(mut keeper: Keeper) -> Result<(), Error> {
+    let point = keeper.session.point().peer;
+    let mut is_dual = None;
+    let mut deadline = None;
+    loop {
+        let event = match deadline {
+            None => keeper.session.next().await?,
+            Some(deadline) => match timeout_at(deadline, keeper.session.next()).await {
+                Ok(event) => event?,
+                Err(_) => return Ok(()),
+            },
+        };
         match event {
-            Event::Rendezvous(client::Event::Registered { flavour, ttl, .. }) => self.on_registered(flavour, ttl)?,
-            Event::Rendezvous(client::Event::RegisterFailed { failure, retry_at, .. }) => {
-                let error = self.session.error(failure);
-                if self.flavour.is_none() && error.is_permanent() || retry_at.is_none() {
-                    return Err(error);
-                }
-                let now = self.session.rendezvous().now();
-                let retry_secs = retry_at.map(|at| at.saturating_since(now).as_secs());
-                if let Some(secs) = retry_secs {
-                    output::note(format_args!("{error} (next try in {secs} s)"));
-                }
-                self.tell_json(|namespace, point| Told::Failed {
-                    namespace,
-                    point,
-                    error: error.to_string(),
-                    retry_secs,
-                })?;
+            Event::Identified { is_dual: says } => is_dual = Some(says),
+            // The registration that stands is what was asked for.
+            Event::Rendezvous(client::Event::RegisterFailed { .. }) if keeper.flavour.is_some() => return Ok(()),
+            Event::Rendezvous(client::Event::RegisterFailed { failure, .. }) => {
+                return Err(keeper.session.error(failure));
             }
-            Event::Rendezvous(client::Event::Lapsed { flavour, .. }) if self.flavour == Some(flavour) => {
-                output::note("the registration has ended without a renewal; it is tried on");
-                self.tell_json(|namespace, point| Told::Lapsed { namespace, point })?;
-            }
-            Event::Listening(change) if self.follows_listeners => {
-                let addresses = advertised(self.session.listen_addresses(), self.session.point().is_loopback());
-                match change {
-                    Change::New(address) => output::note(format_args!("listening on {address} as well")),
-                    Change::Gone(address) => output::note(format_args!("no longer listening on {address}")),
-                }
-                self.session.rendezvous().set_addresses(Some(addresses));
-            }
-            _ => {}
+            event => keeper.on_event(event)?,
         }
-        self.output.flush()
-    }
-
-    fn on_registered(&mut self, flavour: Flavour, ttl: Ttl) -> Result<(), Error> {
-        let (point, ttl) = (self.session.point().to_string(), ttl.as_secs());
-        let namespace = self.namespace.as_str();
-        tracing::debug!(namespace, point, %flavour, ttl, "registered");
-        if self.flavour.is_none() {
-            self.flavour = Some(flavour);
-            let human = format!("registered: {} at {point} for {ttl} s", printable(namespace));
-            let addresses = self.session.rendezvous().addresses().iter().map(ToString::to_string).collect();
-            self.output.result(human, &Told::Registered { namespace, point, ttl, addresses })?;
-        } else if self.flavour == Some(flavour) {
-            self.tell_json(|namespace, point| Told::Renewed { namespace, point, ttl })?;
-        }
-        self.output.flush()
-    }
-
-    /// Withdraws the registration. A point that cannot be told does not hold the exit.
-    async fn leave(mut self) -> Result<(), Error> {
-        self.session.rendezvous().shutdown();
-        let deadline = Instant::now() + UNREGISTER_MAX;
-        let mut is_told = false;
-        while !self.session.rendezvous().is_drained() && !is_told {
-            let Ok(event) = timeout_at(deadline, self.session.next()).await else { break };
-            if let Event::Rendezvous(client::Event::Unregistered { failure: None, .. }) = event? {
-                is_told = true;
+        if keeper.flavour.is_some() {
+            deadline = deadline.or_else(|| Some(Instant::now() + BOTH_FLAVOURS_MAX));
+            let registered = keeper.session.rendezvous().registered_flavours(keeper.id, &point);
+            if is_dual == Some(false) || registered == Flavours::BOTH {
+                return Ok(());
             }
         }
-        if self.flavour.is_none() {
-            return Ok(());
-        }
-        if !is_told {
-            output::note("the point could not be told: it lists the registration until its lifetime ends");
-            return Ok(());
-        }
-        let (namespace, point) = (self.namespace.as_str(), self.session.point().to_string());
-        let human = format!("unregistered: {} at {point}", printable(namespace));
-        self.output.result(human, &Told::Unregistered { namespace, point })?;
-        self.output.flush()
-    }
-
-    /// Tells what people are told elsewhere, or not at all.
-    fn tell_json<'a>(&'a mut self, told: impl FnOnce(&'a str, String) -> Told<'a>) -> Result<(), Error> {
-        let told = told(self.namespace.as_str(), self.session.point().to_string());
-        self.output.json(&told)
-    }
-}
-
-/// The addresses to advertise of those that are listened on: what others can reach. Loopback is for a point that is on
-/// this machine itself, and for machines that have nothing else.
-fn advertised(mut addresses: Vec<Multiaddr>, point_is_loopback: bool) -> Vec<Multiaddr> {
-    addresses.retain(|address| !address::is_link_local(address));
-    // The most useful ones come first.
-    addresses.sort_by_key(address::is_loopback);
-    if !point_is_loopback && addresses.iter().any(|address| !address::is_loopback(address)) {
-        addresses.retain(|address| !address::is_loopback(address));
-    }
-    addresses
-}
-
-fn say_listening(addresses: &[Multiaddr], is_once: bool) {
-    let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    output::note(format_args!("no --address: advertising what this command listens on, {}", list.join(", ")));
-    if is_once {
-        output::note("nobody listens there when this command has ended: name a lasting address with --address");
-    }
-    if addresses.iter().all(address::is_loopback) {
-        output::note("these are addresses of this machine alone: others cannot reach them");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_is_advertised_to_a_point_on_this_machine_or_for_want_of_another() {
-        let parse = |text: &str| -> Multiaddr { text.parse().expect("it is a multiaddr") };
-        let [loopback, lan, link] = ["/ip4/127.0.0.1/tcp/1", "/ip4/192.0.2.1/tcp/1", "/ip6/fe80::1/tcp/1"].map(parse);
-        let all = vec![loopback.clone(), lan.clone(), link];
-        assert_eq!(advertised(all.clone(), true), [lan.clone(), loopback.clone()]);
-        assert_eq!(advertised(all, false), [lan]);
-        assert_eq!(advertised(vec![loopback.clone()], false), [loopback]);
-        assert!(advertised(Vec::new(), true).is_empty());
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     node::{self, Change, Listeners},
     output::{self, Output},
     signals::Signals,
-    stats::{self, Snapshot},
+    stats::{Snapshot, Style},
 };
 
 /// File in the data directory that holds the key.
@@ -59,7 +59,8 @@ pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
         ping: ping::Behaviour::default(),
         rendezvous: server::Behaviour::new(config(&args)),
     })?;
-    let mut point = Point { swarm, output: Output::new(args.json), last: Snapshot::default() };
+    let style = if args.stats { Style::List } else { Style::Line };
+    let mut point = Point { swarm, output: Output::new(args.json), last: Snapshot::default(), style };
     let mut listeners = point.listen(&args).await?;
     point.say_start(&listeners)?;
 
@@ -85,20 +86,13 @@ struct Point {
     output: Output,
     /// The statistics that were printed last.
     last: Snapshot,
+    style: Style,
 }
 
 impl Point {
     async fn listen(&mut self, args: &args::Serve) -> Result<Listeners, Error> {
         let mut listeners = if args.listen.is_empty() {
-            let [v4, v6] = ["/ip4/0.0.0.0", "/ip6/::"].map(|ip| {
-                let address = format!("{ip}/tcp/{PORT_DEFAULT}");
-                address.parse::<Multiaddr>().expect("it is a multiaddr")
-            });
-            let mut listeners = Listeners::start(&mut self.swarm, &[v4])?;
-            if let Err(error) = listeners.add(&mut self.swarm, &v6) {
-                tracing::debug!(%error, "without IPv6");
-            }
-            listeners
+            Listeners::start_any(&mut self.swarm, &node::everywhere(PORT_DEFAULT))?
         } else {
             let addresses: Vec<Multiaddr> = args.listen.iter().map(|address| address.0.clone()).collect();
             Listeners::start(&mut self.swarm, &addresses)?
@@ -145,7 +139,7 @@ impl Point {
         if self.last.is_of(&stats) {
             return Ok(());
         }
-        let now = Snapshot::new(stats, rendezvous.namespaces(stats::TOP));
+        let now = Snapshot::new(stats, rendezvous.namespaces(self.style.namespaces_max()), self.style);
         self.output.result(&now, &now)?;
         self.last = now;
         self.output.flush()

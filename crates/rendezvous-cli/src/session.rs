@@ -4,8 +4,9 @@ use std::{error::Error as StdError, io, path::Path, time::Duration};
 
 use libp2p::{
     Swarm,
+    core::transport::timeout::TransportTimeoutError,
     futures::StreamExt,
-    identify, ping,
+    identify, noise, ping, quic,
     swarm::{DialError, NetworkBehaviour, SwarmEvent},
 };
 use rendezvous_swarm::{
@@ -60,6 +61,11 @@ pub(crate) enum Event {
 impl Session {
     /// A client for the point and with the key that were asked for. Nothing is dialled before it is needed.
     pub(crate) fn start(args: &args::Client) -> Result<(Self, Key), Error> {
+        Self::start_with(args, ClientConfig::default())
+    }
+
+    /// The same with settings of the state machine; its time-outs and bounds are those of the command line.
+    pub(crate) fn start_with(args: &args::Client, config: ClientConfig) -> Result<(Self, Key), Error> {
         let key = key::load_or_create(args.key.as_deref().map(Path::new))?;
         let point = args.point.clone();
         if key.keypair.public().to_peer_id() == point.peer {
@@ -72,7 +78,7 @@ impl Session {
                 pages_per_walk_max: PAGES_MAX,
                 // Found peers are printed, not dialled.
                 peers_max: 0,
-                ..ClientConfig::default()
+                ..config
             },
             negotiation_timeout: timeout,
             announce_addresses: false,
@@ -98,11 +104,7 @@ impl Session {
 
     /// Listens on every interface, on any port.
     pub(crate) async fn listen(&mut self) -> Result<(), Error> {
-        let [v4, v6] = ["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"].map(|text| text.parse().expect("it is a multiaddr"));
-        let mut listeners = Listeners::start(&mut self.swarm, &[v4])?;
-        if let Err(error) = listeners.add(&mut self.swarm, &v6) {
-            tracing::debug!(%error, "without IPv6");
-        }
+        let mut listeners = Listeners::start_any(&mut self.swarm, &node::everywhere(0))?;
         // Nothing is dialled yet, so that nothing else of interest happens.
         listeners.settle(&mut self.swarm, |_, _| {}).await?;
         self.listeners = Some(listeners);
@@ -174,15 +176,31 @@ fn transport_reason(error: &io::Error, timeout: Duration) -> Unreachable {
         if let Some(error) = innermost.downcast_ref::<io::Error>() {
             match error.kind() {
                 io::ErrorKind::ConnectionRefused => return Unreachable::Refused,
+                io::ErrorKind::InvalidData => return Unreachable::NotLibp2p,
                 io::ErrorKind::TimedOut => return Unreachable::TimedOut(timeout),
                 _ => {}
             }
             // The source of an `io::Error` is the source of what it wraps.
             next = error.get_ref().map(|inner| inner as &(dyn StdError + 'static));
         }
+        // They speak as if they were that error.
+        if let Some(noise::Error::Io(error)) = innermost.downcast_ref() {
+            next = Some(error);
+        }
+        match innermost.downcast_ref() {
+            Some(quic::Error::Io(error)) => next = Some(error),
+            Some(quic::Error::HandshakeTimedOut) => return Unreachable::TimedOut(timeout),
+            _ => {}
+        }
         match next {
             Some(deeper) => innermost = deeper,
-            None => return Unreachable::Other(innermost.to_string()),
+            None => break,
         }
     }
+    let text = innermost.to_string();
+    // The time-out's own type names all the layers below it; its words do not.
+    if text == TransportTimeoutError::<io::Error>::Timeout.to_string() {
+        return Unreachable::TimedOut(timeout);
+    }
+    Unreachable::Other(text)
 }

@@ -6,10 +6,33 @@ use rendezvous_core::server::Stats;
 use rendezvous_wire::Namespace;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use crate::output::printable;
+use crate::output::{count, printable};
 
 /// Namespaces that a line names.
-pub(crate) const TOP: usize = 10;
+const TOP: usize = 10;
+
+/// Namespaces that a list names: as many as somebody looks through, and a bound on what is printed at a time.
+const LISTED: usize = 1_000;
+
+/// How the namespaces are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// A few of them in the line.
+    #[default]
+    Line,
+    /// Each on a line of its own.
+    List,
+}
+
+impl Style {
+    /// How many namespaces are told, the fullest first.
+    pub(crate) fn namespaces_max(self) -> usize {
+        match self {
+            Self::Line => TOP,
+            Self::List => LISTED,
+        }
+    }
+}
 
 /// What a point holds, and what has happened since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,12 +40,13 @@ pub(crate) struct Snapshot {
     stats: Stats,
     /// The fullest namespaces, the fullest first.
     top: Vec<(Namespace, u32)>,
+    style: Style,
 }
 
 impl Snapshot {
     /// The state of a point with these namespaces and their numbers of registrations.
-    pub(crate) fn new(stats: Stats, top: Vec<(Namespace, u32)>) -> Self {
-        Self { stats, top }
+    pub(crate) fn new(stats: Stats, top: Vec<(Namespace, u32)>, style: Style) -> Self {
+        Self { stats, top, style }
     }
 
     /// Whether these are the statistics of the same state.
@@ -35,16 +59,46 @@ impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Stats { registrations, namespaces, .. } = self.stats;
         let Stats { registers, renewals, unregisters, discovers, expiries, refusals, .. } = self.stats;
-        write!(f, "statistics: {registrations} registrations in {namespaces} namespaces")?;
-        for (index, (name, count)) in self.top.iter().enumerate() {
-            write!(f, "{}{} {count}", if index == 0 { " (" } else { ", " }, printable(name.as_str()))?;
+        let held = count(registrations as u64, "registration");
+        write!(f, "statistics: {held} in {}", count(namespaces as u64, "namespace"))?;
+        if self.style == Style::Line {
+            self.show_top(f)?;
         }
-        if namespaces > self.top.len() && !self.top.is_empty() {
+        let counters = [
+            (registers, "register"),
+            (renewals, "renewal"),
+            (unregisters, "unregister"),
+            (discovers, "discover"),
+            (expiries, "expiry"),
+            (refusals, "refusal"),
+        ];
+        f.write_str("; so far")?;
+        for (index, (number, thing)) in counters.into_iter().enumerate() {
+            write!(f, "{} {}", if index == 0 { "" } else { "," }, count(number, thing))?;
+        }
+        if self.style == Style::List {
+            for (name, size) in &self.top {
+                write!(f, "\n  {size:>8}  {}", printable(name.as_str()))?;
+            }
+            match namespaces.saturating_sub(self.top.len()) {
+                0 => {}
+                more => write!(f, "\n            and {} more", count(more as u64, "namespace"))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Snapshot {
+    /// Names the fullest namespaces within the line.
+    fn show_top(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, size)) in self.top.iter().enumerate() {
+            write!(f, "{}{} {size}", if index == 0 { " (" } else { ", " }, printable(name.as_str()))?;
+        }
+        if self.stats.namespaces > self.top.len() && !self.top.is_empty() {
             f.write_str(", …")?;
         }
-        f.write_str(if self.top.is_empty() { "" } else { ")" })?;
-        write!(f, "; so far {registers} registers, {renewals} renewals, {unregisters} unregisters, ")?;
-        write!(f, "{discovers} discovers, {expiries} expiries, {refusals} refusals")
+        f.write_str(if self.top.is_empty() { "" } else { ")" })
     }
 }
 
@@ -83,18 +137,29 @@ mod tests {
         let mut stats = Stats::default();
         (stats.namespaces, stats.registrations) = (2, 4);
         let name = |name: &str| Namespace::new(name).expect("it is a namespace");
-        let whole = Snapshot::new(stats, vec![(name("a"), 3), (name("b\n"), 1)]).to_string();
+        let whole = Snapshot::new(stats, vec![(name("a"), 3), (name("b\n"), 1)], Style::Line).to_string();
         assert!(
             whole.starts_with("statistics: 4 registrations in 2 namespaces (a 3, b\\u{a} 1); so far 0 reg"),
             "{whole}"
         );
-        let cut = Snapshot::new(stats, vec![(name("a"), 3)]).to_string();
+        let cut = Snapshot::new(stats, vec![(name("a"), 3)], Style::Line).to_string();
         assert!(cut.contains("(a 3, …); so far"), "{cut}");
+    }
+
+    #[test]
+    fn a_list_has_a_line_per_namespace_and_says_how_many_there_are_besides() {
+        let mut stats = Stats::default();
+        (stats.namespaces, stats.registrations) = (7, 12);
+        let top = vec![(Namespace::new("a").expect("it is a namespace"), 6)];
+        let list = Snapshot::new(stats, top, Style::List).to_string();
+        let lines: Vec<&str> = list.lines().collect();
+        assert!(lines[0].starts_with("statistics: 12 registrations in 7 namespaces; so far"), "{list}");
+        assert_eq!(lines[1..], ["         6  a", "            and 6 namespaces more"]);
     }
 
     #[test]
     fn an_empty_point_names_no_namespace() {
         let line = Snapshot::default().to_string();
-        assert!(line.starts_with("statistics: 0 registrations in 0 namespaces; so far "), "{line}");
+        assert!(line.starts_with("statistics: 0 registrations in 0 namespaces; so far 0 registers, "), "{line}");
     }
 }

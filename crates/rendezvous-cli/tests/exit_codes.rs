@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{net::TcpListener, process::Stdio, time::Instant};
+use std::{io::Write, net::TcpListener, process::Stdio, time::Instant};
 
 use common::{Point, Running, fresh_key, program, run, write_private};
 
@@ -115,6 +115,23 @@ fn a_peer_without_the_protocol_is_5() {
         let ended = run(&[command, &["--point", &no_point, "--key", &made_key()]].concat());
         assert!(ended.error(5).contains("/rendezvous/1.0.0"), "{command:?}: {ended:?}");
     }
+}
+
+#[test]
+fn what_is_no_libp2p_peer_is_5() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let point = format!("/ip4/127.0.0.1/tcp/{}/p2p/{NOBODY}", other.local_addr().expect("it is bound").port());
+    std::thread::spawn(move || {
+        // Closed with something unread, a connection would be reset before the answer is read.
+        let mut open = Vec::new();
+        let page = format!("HTTP/1.1 400 Bad Request\r\n\r\n{}", "no ".repeat(100));
+        for mut stream in other.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(page.as_bytes());
+            open.push(stream);
+        }
+    });
+    let ended = run(&["discover", "--point", &point]);
+    assert!(ended.error(5).contains("no libp2p peer"), "{ended:?}");
 }
 
 #[test]

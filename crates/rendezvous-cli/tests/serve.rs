@@ -4,7 +4,7 @@ mod common;
 
 use std::{fs, net::TcpListener};
 
-use common::{Point, Running, fields, fresh, fresh_key, program, run, text, write_private};
+use common::{Point, Running, fields, fresh, fresh_key, program, run, text};
 
 const LOOPBACK: &str = "/ip4/127.0.0.1/tcp/0";
 
@@ -96,11 +96,23 @@ fn two_starts_at_once_agree_on_one_key() {
 fn a_damaged_key_is_an_error_and_stays_as_it_is() {
     let key = fresh_key("damaged");
     for damage in [&b"not a key"[..], b"", &[0x08, 0x01, 0x12, 0x40, 0xff], &[0; 100_000]] {
-        write_private(&key, damage);
+        fs::write(&key, damage).expect("the target directory can be written");
         let ended = run(&["serve", "--listen", LOOPBACK, "--key", &key]);
         assert!(ended.error(1).contains(&key), "{ended:?}");
         assert_eq!(fs::read(&key).expect("it is there"), damage);
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_that_others_can_read_is_used_and_told_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let key = fresh_key("open");
+    let id = Point::start_with_key(&key, &[]).peer;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let point = Point::start_with_key(&key, &[]);
+    assert_eq!(point.peer, id);
+    assert!(point.running.note_with("other users").contains("chmod 600"));
 }
 
 #[test]
@@ -144,7 +156,7 @@ fn statistics_are_printed_when_they_have_changed() {
     let args = ["register", "--point", &point.address, "--namespace", "chat", "--address", "/ip4/192.0.2.1/tcp/1"];
     run(&[&args[..], &["--once"]].concat()).succeeded();
     let line = point.running.line();
-    assert!(line.starts_with("statistics: 1 registrations in 1 namespaces (chat 1); so far 1 registers, "), "{line}");
+    assert!(line.starts_with("statistics: 1 registration in 1 namespace (chat 1); so far 1 register, "), "{line}");
     // Nothing happens, so that nothing is printed until the end.
     point.running.signal("TERM");
     assert_eq!(point.running.ended().succeeded().stdout, [""; 0]);

@@ -156,6 +156,19 @@ fn an_end_without_the_point_says_what_is_left() {
     client.ended().succeeded();
 }
 
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_ends_it_at_once() {
+    let point = Point::start(&[]);
+    let client = Running::start(&["register", "--point", &point.address, "--address", ADDRESS]);
+    client.line();
+    point.running.signal("STOP");
+    client.signal("INT");
+    client.note_with("a second Ctrl-C");
+    client.signal("INT");
+    assert_eq!(client.ended().code, Some(130));
+}
+
 #[test]
 fn a_client_keeps_its_identity_in_its_key_file() {
     let point = Point::start(&[]);

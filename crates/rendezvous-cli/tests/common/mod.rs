@@ -157,7 +157,24 @@ impl Point {
     }
 
     pub(crate) fn start_with_key(key: &str, args: &[&str]) -> Self {
-        let listen = ["serve", "--listen", "/ip4/127.0.0.1/tcp/0", "--key", key];
+        Self::listen("/ip4/127.0.0.1/tcp/0", key, args)
+    }
+
+    /// On an address that was listened on before.
+    pub(crate) fn start_at(address: &str, key: &str) -> Self {
+        Self::listen(address, key, &[])
+    }
+
+    /// Stops it as an operator does; its address without the peer id, and the peer id, are left.
+    pub(crate) fn stop(self) -> (String, String) {
+        self.running.signal("INT");
+        self.running.ended().succeeded();
+        let (address, _) = self.address.split_once("/p2p/").expect("it has a peer id");
+        (address.to_owned(), self.peer)
+    }
+
+    fn listen(address: &str, key: &str, args: &[&str]) -> Self {
+        let listen = ["serve", "--listen", address, "--key", key];
         let running = Running::start(&[&listen, args].concat());
         let first = running.line();
         let peer = first.strip_prefix("peer id: ").expect("the peer id comes first").to_owned();

@@ -56,6 +56,9 @@ pub struct ClientConfig {
     pub flavour: Flavour,
     /// Envelope flavours that DISCOVER says the client reads (field 64). Default: both.
     pub reads: Flavours,
+    /// Whether registrations are refreshed before they end. Otherwise what is granted lapses, which
+    /// [`Event::Lapsed`](super::Event::Lapsed) tells, and is not tried on. Default: yes.
+    pub refreshes: bool,
     /// Bounds of the records that are signed. Those that are read are bounded by the
     /// [`AnswerReader`](super::AnswerReader).
     pub limits: Limits,
@@ -66,8 +69,8 @@ pub struct ClientConfig {
     pub backoff_min: Duration,
     /// Longest back-off. Default: 1 h.
     pub backoff_max: Duration,
-    /// Most requests in flight at one point; further ones wait their turn. Default: 8, half of what this project's
-    /// server takes on one connection. 0 acts as 1.
+    /// Most requests in flight at one point; further ones wait their turn. Default: 8, fewer than any
+    /// implementation takes on one connection. 0 acts as 1.
     pub requests_per_point_max: usize,
     /// Most discovered peers whose addresses are kept. Default: 10 000.
     pub peers_max: usize,
@@ -86,6 +89,7 @@ impl Default for ClientConfig {
         Self {
             flavour: Flavour::Standard,
             reads: Flavours::BOTH,
+            refreshes: true,
             limits: Limits::default(),
             request_timeout: Duration::from_secs(10),
             backoff_min: Duration::from_secs(30),

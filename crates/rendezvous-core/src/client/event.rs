@@ -46,7 +46,8 @@ pub enum Event {
         /// failure).
         retry_at: Option<Time>,
     },
-    /// The granted lifetime ended without a renewal. It is tried on.
+    /// The granted lifetime ended without a renewal. It is tried on, unless
+    /// [`ClientConfig::refreshes`](super::ClientConfig::refreshes) is off.
     Lapsed {
         /// The registration.
         id: RegistrationId,

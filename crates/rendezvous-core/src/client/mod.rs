@@ -31,6 +31,7 @@
 //! A point that gives no cookie has one page. A cookie that a point refuses, or closes the stream on, is dropped, and
 //! the query starts from the beginning, once.
 
+mod again;
 mod answer;
 mod book;
 mod config;
@@ -298,7 +299,7 @@ impl Client {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` if nothing waits for time to pass.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        match (self.timers.first(), self.book.next_end(self.now)) {
+        match (self.timers.first(), self.book.next_end()) {
             (Some(timer), Some(end)) => Some(timer.min(end)),
             (timer, end) => timer.or(end),
         }

@@ -26,6 +26,10 @@ impl Registration {
     pub(super) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
+
+    pub(super) fn standings(&self) -> &[StandingId] {
+        &self.standings
+    }
 }
 
 impl Client {

@@ -147,10 +147,13 @@ impl Client {
         let ttl = schedule::granted(ttl, about.requested);
         let refresh_at = about.sent_at + schedule::refresh_after(ttl, &mut self.rng);
         let refresh_at = refresh_at.max(now + REFRESH_MIN);
-        let due = standing.lanes[about.lane].due.map_or(refresh_at, |due| due.min(refresh_at));
+        // What was wanted meanwhile is due in either case.
+        let wanted = standing.lanes[about.lane].due;
+        let due =
+            if self.config.refreshes { Some(wanted.map_or(refresh_at, |due| due.min(refresh_at))) } else { wanted };
         let grant = Grant { until: about.sent_at + lifetime(ttl), flavour: about.flavour };
         standing.lanes[about.lane] =
-            Lane { granted: Some(grant), due: Some(due), last_try: Some(about.sent_at), ..Lane::default() };
+            Lane { granted: Some(grant), due, last_try: Some(about.sent_at), ..Lane::default() };
         if !is_dual {
             self.points.learn_flavour(standing.point, about.flavour);
         }

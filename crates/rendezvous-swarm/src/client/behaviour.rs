@@ -16,14 +16,14 @@ use rendezvous_core::{
     Time,
     client::{Client, Event, From, QueryId, RegistrationId, RequestId, Stats},
 };
-use rendezvous_record::{Flavours, VerifiedRecord};
+use rendezvous_record::{Flavour, Flavours, VerifiedRecord};
 use rendezvous_wire::{Limit, Namespace, Ttl};
 
 use crate::clock::Clock;
 
 use super::{
     config::Config,
-    exchange::Command,
+    handler::Command,
     links::Links,
     points::{PointAddressError, PointAddresses},
     readers::Readers,
@@ -99,6 +99,15 @@ impl Behaviour {
     pub fn unregister(&mut self, id: RegistrationId) -> bool {
         let now = self.begin();
         self.core.unregister(now, id)
+    }
+
+    /// Registers again at once, at every point of a registration: for an application that has seen that a point does not
+    /// list this peer. See [`Client::register_again`].
+    ///
+    /// `false` if there is no such registration.
+    pub fn register_again(&mut self, id: RegistrationId) -> bool {
+        let now = self.begin();
+        self.core.register_again(now, id)
     }
 
     /// Sends one UNREGISTER for a name that was not registered in this run, such as one left over from before a
@@ -177,6 +186,12 @@ impl Behaviour {
         self.core.addresses()
     }
 
+    /// The record of a flavour that is registered; `None` before there is an address to register.
+    #[must_use]
+    pub fn own_record(&self, flavour: Flavour) -> Option<&VerifiedRecord> {
+        self.core.own_record(flavour)
+    }
+
     /// What is known of a discovered peer's addresses while a registration of it lasts.
     #[must_use]
     pub fn addresses_of(&self, peer: &PeerId) -> Vec<Multiaddr> {
@@ -229,10 +244,14 @@ impl Behaviour {
 
     /// Starts a command: whoever polls the swarm elsewhere is to poll it again.
     fn begin(&mut self) -> Time {
+        self.wake();
+        self.clock.now()
+    }
+
+    pub(super) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
-        self.clock.now()
     }
 }
 

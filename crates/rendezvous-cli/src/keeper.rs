@@ -1,0 +1,244 @@
+//! Being registered with a point: what the commands that register share.
+
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use rendezvous_record::Flavour;
+use rendezvous_swarm::client::{self, ClientConfig, Namespace, RegistrationId, Ttl};
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    address, args,
+    error::Error,
+    node::Change,
+    output::{self, Output, printable},
+    session::{Event, Session},
+};
+
+/// Longest time for the withdrawal after a Ctrl-C.
+const UNREGISTER_MAX: Duration = Duration::from_secs(3);
+
+/// Time after which it is told what the withdrawal waits for.
+const UNREGISTER_QUIET: Duration = Duration::from_secs(1);
+
+/// What `--json` prints, an object per event.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Told<'a> {
+    Registered { namespace: &'a str, point: String, ttl: u64, addresses: Vec<String> },
+    Renewed { namespace: &'a str, point: String, ttl: u64 },
+    Failed { namespace: &'a str, point: String, error: String, retry_secs: Option<u64> },
+    Lapsed { namespace: &'a str, point: String },
+    Unregistered { namespace: &'a str, point: String },
+}
+
+/// How a command registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// Refreshed for as long as the command runs.
+    Refreshed,
+    /// Left to lapse while the command runs.
+    Unrefreshed,
+    /// Beyond the command's end.
+    Once,
+}
+
+/// A registration that is kept, and its telling.
+pub(crate) struct Keeper {
+    pub(crate) session: Session,
+    pub(crate) output: Output,
+    pub(crate) namespace: Namespace,
+    pub(crate) id: RegistrationId,
+    /// Whether the addresses that are listened on are those that are advertised.
+    follows_listeners: bool,
+    /// Flavour of the first record that was granted. At a point that keeps both, the other one is not worth a line.
+    pub(crate) flavour: Option<Flavour>,
+    /// When that was granted last, and for how long.
+    granted: Option<(Instant, Ttl)>,
+    stay: Stay,
+}
+
+impl Keeper {
+    /// Starts to register with the point.
+    pub(crate) async fn start(
+        client: &args::Client,
+        registration: args::Registration,
+        stay: Stay,
+        output: Output,
+    ) -> Result<Self, Error> {
+        let config = ClientConfig { refreshes: stay != Stay::Unrefreshed, ..ClientConfig::default() };
+        let (mut session, key) = Session::start_with(client, config)?;
+        let args::Registration { namespace, address, ttl } = registration;
+        let own = key.keypair.public().to_peer_id();
+        if let Some(address) = address.iter().find(|address| address.peer().is_some_and(|peer| peer != own)) {
+            return Err(Error::ForeignAddress { address: address.clone(), own });
+        }
+        let mut addresses: Vec<Multiaddr> = address.iter().map(|address| address.0.clone()).collect();
+        let follows_listeners = addresses.is_empty();
+        if follows_listeners {
+            session.listen().await?;
+            addresses = advertised(session.listen_addresses(), session.point().is_loopback());
+            if addresses.is_empty() {
+                return Err(Error::NoAddresses);
+            }
+            say_listening(&addresses, stay == Stay::Once);
+        }
+        let point = session.point().peer;
+        session.rendezvous().set_addresses(Some(addresses));
+        let id = session.rendezvous().register(namespace.clone(), [point], Some(Ttl::from_secs(ttl)));
+        Ok(Self { session, output, namespace, id, follows_listeners, flavour: None, granted: None, stay })
+    }
+
+    /// Whether the registration stands, as far as the point's grants tell.
+    pub(crate) fn is_registered(&mut self) -> bool {
+        let point = self.session.point().peer;
+        self.session.rendezvous().is_registered(self.id, &point)
+    }
+
+    /// What is left of the lifetime that was granted last.
+    pub(crate) fn ttl_left(&self) -> Ttl {
+        let left = self.granted.map_or(0, |(at, ttl)| ttl.as_secs().saturating_sub(at.elapsed().as_secs()));
+        Ttl::from_secs(left)
+    }
+
+    /// Registers again: the point has forgotten this peer.
+    pub(crate) fn register_again(&mut self) {
+        self.flavour = None;
+        self.session.rendezvous().register_again(self.id);
+    }
+
+    pub(crate) fn on_event(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Rendezvous(client::Event::Registered { flavour, ttl, .. }) => self.on_registered(flavour, ttl)?,
+            Event::Rendezvous(client::Event::RegisterFailed { failure, retry_at, .. }) => {
+                let error = self.session.error(failure);
+                if self.granted.is_none() && error.is_permanent() || retry_at.is_none() {
+                    return Err(error);
+                }
+                let now = self.session.rendezvous().now();
+                let retry_secs = retry_at.map(|at| at.saturating_since(now).as_secs());
+                if let Some(secs) = retry_secs {
+                    output::note(format_args!("{error} (next try in {secs} s)"));
+                }
+                self.tell_json(|namespace, point| Told::Failed {
+                    namespace,
+                    point,
+                    error: error.to_string(),
+                    retry_secs,
+                })?;
+            }
+            Event::Rendezvous(client::Event::Lapsed { flavour, .. }) if self.flavour == Some(flavour) => {
+                output::note(match self.stay {
+                    Stay::Unrefreshed => "the registration has ended, and --no-refresh leaves it so",
+                    Stay::Refreshed | Stay::Once => "the registration has ended without a renewal; it is tried on",
+                });
+                self.tell_json(|namespace, point| Told::Lapsed { namespace, point })?;
+            }
+            Event::Listening(change) if self.follows_listeners => {
+                let addresses = advertised(self.session.listen_addresses(), self.session.point().is_loopback());
+                match change {
+                    Change::New(address) => output::note(format_args!("listening on {address} as well")),
+                    Change::Gone(address) => output::note(format_args!("no longer listening on {address}")),
+                }
+                self.session.rendezvous().set_addresses(Some(addresses));
+            }
+            _ => {}
+        }
+        self.output.flush()
+    }
+
+    fn on_registered(&mut self, flavour: Flavour, ttl: Ttl) -> Result<(), Error> {
+        if self.flavour.is_none_or(|first| first == flavour) {
+            self.granted = Some((Instant::now(), ttl));
+        }
+        let (point, ttl) = (self.session.point().to_string(), ttl.as_secs());
+        let namespace = self.namespace.as_str();
+        tracing::debug!(namespace, point, %flavour, ttl, "registered");
+        if self.flavour.is_none() {
+            self.flavour = Some(flavour);
+            let human = format!("registered: {} at {point} for {ttl} s", printable(namespace));
+            let addresses = self.session.rendezvous().addresses().iter().map(ToString::to_string).collect();
+            self.output.result(human, &Told::Registered { namespace, point, ttl, addresses })?;
+        } else if self.flavour == Some(flavour) {
+            self.tell_json(|namespace, point| Told::Renewed { namespace, point, ttl })?;
+        }
+        self.output.flush()
+    }
+
+    /// Withdraws the registration. A point that cannot be told does not hold the exit.
+    pub(crate) async fn leave(mut self) -> Result<(), Error> {
+        self.session.rendezvous().shutdown();
+        let deadline = Instant::now() + UNREGISTER_MAX;
+        let mut until = Instant::now() + UNREGISTER_QUIET;
+        let mut is_told = false;
+        while !self.session.rendezvous().is_drained() && !is_told {
+            match timeout_at(until, self.session.next()).await {
+                Ok(event) => {
+                    is_told = matches!(event?, Event::Rendezvous(client::Event::Unregistered { failure: None, .. }));
+                }
+                Err(_) if until == deadline => break,
+                Err(_) => {
+                    output::note("waiting for the point; a second Ctrl-C ends this at once");
+                    until = deadline;
+                }
+            }
+        }
+        if self.flavour.is_none() {
+            return Ok(());
+        }
+        if !is_told {
+            output::note("the point could not be told: it lists the registration until its lifetime ends");
+            return Ok(());
+        }
+        let (namespace, point) = (self.namespace.as_str(), self.session.point().to_string());
+        let human = format!("unregistered: {} at {point}", printable(namespace));
+        self.output.result(human, &Told::Unregistered { namespace, point })?;
+        self.output.flush()
+    }
+
+    /// Tells what people are told elsewhere, or not at all.
+    fn tell_json<'a>(&'a mut self, told: impl FnOnce(&'a str, String) -> Told<'a>) -> Result<(), Error> {
+        let told = told(self.namespace.as_str(), self.session.point().to_string());
+        self.output.json(&told)
+    }
+}
+
+/// The addresses to advertise of those that are listened on: what others can reach. Loopback is for a point that is on
+/// this machine itself, and for machines that have nothing else.
+fn advertised(mut addresses: Vec<Multiaddr>, point_is_loopback: bool) -> Vec<Multiaddr> {
+    addresses.retain(|address| !address::is_link_local(address));
+    // The most useful ones come first.
+    addresses.sort_by_key(address::is_loopback);
+    if !point_is_loopback && addresses.iter().any(|address| !address::is_loopback(address)) {
+        addresses.retain(|address| !address::is_loopback(address));
+    }
+    addresses
+}
+
+fn say_listening(addresses: &[Multiaddr], is_once: bool) {
+    let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    output::note(format_args!("no --address: advertising what this command listens on, {}", list.join(", ")));
+    if is_once {
+        output::note("nobody listens there when this command has ended: name a lasting address with --address");
+    }
+    if addresses.iter().all(address::is_loopback) {
+        output::note("these are addresses of this machine alone: others cannot reach them");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_advertised_to_a_point_on_this_machine_or_for_want_of_another() {
+        let parse = |text: &str| -> Multiaddr { text.parse().expect("it is a multiaddr") };
+        let [loopback, lan, link] = ["/ip4/127.0.0.1/tcp/1", "/ip4/192.0.2.1/tcp/1", "/ip6/fe80::1/tcp/1"].map(parse);
+        let all = vec![loopback.clone(), lan.clone(), link];
+        assert_eq!(advertised(all.clone(), true), [lan.clone(), loopback.clone()]);
+        assert_eq!(advertised(all, false), [lan]);
+        assert_eq!(advertised(vec![loopback.clone()], false), [loopback]);
+        assert!(advertised(Vec::new(), true).is_empty());
+    }
+}
