@@ -359,7 +359,8 @@ impl Server {
         // A position above the highest given out is of another life of this point: the listing starts afresh.
         let after = if discover.after > self.position { 0 } else { discover.after };
         let mut page = PageWriter::new(self.config.page_bytes_max);
-        page.reserve(discover.limit.count().min(self.registry.len()) * REGISTRATION_BYTES_GUESS);
+        let there = discover.namespace.map_or(self.registry.len(), |name| self.registry.count_in(name));
+        page.reserve(discover.limit.count().min(there) * REGISTRATION_BYTES_GUESS);
         let mut covered = after;
         let scanned_max = discover.limit.count() + ENDED_PER_PAGE_MAX;
         for served in self.registry.iter_after(self.now, discover.namespace, reads, after).take(scanned_max) {
