@@ -54,7 +54,7 @@ impl Filled {
         let peer = record.peer_id();
         let register = self.reader.register_verified(&peer, namespace, record, Some(ttl));
         let register = register.expect("the record is within the point's bounds");
-        let registered = self.server.handle_register(self.now, &peer, register);
+        let registered = self.server.handle_register(self.now, &Requester::new(peer), register);
         assert_eq!(registered, Ok(Registered::Done(ttl)));
     }
 
@@ -67,8 +67,8 @@ impl Filled {
             cookie,
             reads: Some(3),
         };
-        let discover = self.reader.discover_decoded(&discover).expect("a valid request");
-        let requester = Requester { peer: requester(), agent_reads: None, may_wait: false };
+        let requester = Requester::new(requester());
+        let discover = self.reader.discover_decoded(&requester.peer, &discover).expect("a valid request");
         match self.server.handle_discover(self.now, &requester, &discover) {
             Ok(Discovered::Page(page)) => page,
             other => panic!("a page, not {other:?}"),

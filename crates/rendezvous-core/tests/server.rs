@@ -177,6 +177,7 @@ fn a_cookie_from_before_a_restart_lists_everything_again() {
     }
     let cookie = before.discover(Some("chat"), 100, &[]).unwrap().cookie;
     let mut after = Desk {
+        prefix: None,
         server: Server::new(before.now + Duration::from_secs(1), ServerConfig::default(), [1; 16]),
         now: before.now,
     };
@@ -287,7 +288,7 @@ fn a_requester_gets_only_what_it_reads() {
     let all = [(peer(1), standard), (peer(2), legacy), (peer(3), standard)];
     assert_eq!(read(&mut point, &stranger(), Some(Flavours::BOTH)), all);
     // … comes before what it registered with …
-    let known = |number, agent_reads| Requester { peer: peer(number), agent_reads, may_wait: true };
+    let known = |number, agent_reads| Requester { agent_reads, may_wait: true, ..Requester::new(peer(number)) };
     assert_eq!(read(&mut point, &known(2, None), Some(Flavours::STANDARD)), only_standard);
     assert_eq!(read(&mut point, &known(2, Some(Flavours::STANDARD)), None), only_legacy);
     assert_eq!(read(&mut point, &known(3, None), None), all);

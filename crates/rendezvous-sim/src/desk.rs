@@ -8,7 +8,7 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Command, Discovered, Event, Refusal, Registered, Requester, Server, ServerConfig},
+    server::{Command, Discovered, Event, IpPrefix, Refusal, Registered, Requester, Server, ServerConfig},
 };
 use rendezvous_record::{Flavour, Flavours, Limits, VerifiedRecord};
 use rendezvous_wire::{Discover, MessageType, Register, Request, Response, Status, Ttl, Unregister, frame};
@@ -22,6 +22,8 @@ pub struct Desk {
     pub server: Server,
     /// The present instant.
     pub now: Time,
+    /// Where those who register come from.
+    pub prefix: Option<IpPrefix>,
 }
 
 /// A registration as a client reads it.
@@ -70,7 +72,7 @@ impl Desk {
         let mut config = ServerConfig::default();
         config.events_max = 1_000;
         change(&mut config);
-        Self { server: Server::new(EPOCH, config, [9; 16]), now: EPOCH }
+        Self { server: Server::new(EPOCH, config, [9; 16]), now: EPOCH, prefix: None }
     }
 
     /// Lets so many seconds pass.
@@ -116,7 +118,10 @@ impl Desk {
         let register = Register { namespace: Some(namespace.as_bytes()), signed_peer_record: envelope, ttl_secs };
         let payload = Bytes::from(Request::Register(register).to_message().encode());
         match self.server.reader().read(peer, &payload) {
-            Ok(Command::Register(register)) => self.server.handle_register(self.now, peer, register),
+            Ok(Command::Register(register)) => {
+                let requester = Requester { prefix: self.prefix, ..Requester::new(*peer) };
+                self.server.handle_register(self.now, &requester, register)
+            }
             Ok(other) => panic!("REGISTER was read as {other:?}"),
             Err(rejected) => {
                 assert_eq!(rejected.kind, Some(MessageType::Register));
@@ -213,7 +218,7 @@ impl Desk {
 /// A requester of whom nothing is known, and nothing will be.
 #[must_use]
 pub fn stranger() -> Requester {
-    Requester { peer: peer(u64::MAX), agent_reads: None, may_wait: false }
+    Requester::new(peer(u64::MAX))
 }
 
 /// The id of peer number `number`.

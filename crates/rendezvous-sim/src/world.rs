@@ -254,17 +254,19 @@ impl World {
         let payload = payload_of(&outbound.frame, frame::REQUEST_BYTES_MAX)?;
         let mut frame = Vec::new();
         let refused = match self.server.reader().read(&peer, &payload) {
-            Ok(Command::Register(register)) => match self.server.handle_register(self.now, &peer, register) {
-                Ok(Registered::Done(ttl)) => return Some(registered_frame(ttl)),
-                Ok(Registered::Pending(_)) => return None,
-                Err(refusal) => (MessageType::Register, refusal),
-            },
+            Ok(Command::Register(register)) => {
+                match self.server.handle_register(self.now, &Requester::new(peer), register) {
+                    Ok(Registered::Done(ttl)) => return Some(registered_frame(ttl)),
+                    Ok(Registered::Pending(_)) => return None,
+                    Err(refusal) => (MessageType::Register, refusal),
+                }
+            }
             Ok(Command::Unregister(unregister)) => {
                 self.server.handle_unregister(self.now, &peer, &unregister);
                 return None;
             }
             Ok(Command::Discover(discover)) => {
-                let requester = Requester { peer, agent_reads: None, may_wait: false };
+                let requester = Requester::new(peer);
                 match self.server.handle_discover(self.now, &requester, &discover) {
                     Ok(Discovered::Page(page)) => return Some(page.as_bytes().to_vec()),
                     Ok(Discovered::AgentUnknown) => return None,

@@ -6,8 +6,10 @@ mod server_support;
 
 use std::time::Duration;
 
+use rendezvous_core::server::Rate;
 use rendezvous_record::Flavour::Standard;
 use rendezvous_swarm::server::{Config, STREAMS_PER_CONNECTION_MAX};
+use rendezvous_wire::Status;
 
 use self::server_support::{Client, DISCOVER_ALL, Point, discover, register, unregister, within};
 
@@ -49,6 +51,28 @@ async fn a_stream_above_the_bound_is_refused_and_the_others_are_unharmed() {
         ended.finish().await;
         ended.assert_ended().await;
         assert_eq!(client.ask(&discover(DISCOVER_ALL)).await.namespaces(), [""; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_too_often_is_told_so_and_its_stream_goes_on() {
+    within(async {
+        let rate = Rate { burst: 3, period: Duration::from_secs(3_600) };
+        let point = Point::start(config(|config| config.server.rate_per_peer = Some(rate))).await;
+        let (client, neighbour) = (Client::of(&point).await, Client::of(&point).await);
+        let mut stream = client.open().await;
+        for _ in 0..3 {
+            assert_eq!(stream.ask(&discover(DISCOVER_ALL)).await.status(), Status::Ok);
+        }
+        for _ in 0..2 {
+            assert_eq!(stream.ask(&discover(DISCOVER_ALL)).await.status(), Status::Unavailable);
+        }
+        // UNREGISTER has no answer, not even this one.
+        stream.send(&unregister("a")).await;
+        assert_eq!(stream.ask(&discover(DISCOVER_ALL)).await.status(), Status::Unavailable);
+        assert_eq!(neighbour.ask(&discover(DISCOVER_ALL)).await.status(), Status::Ok);
+        assert_eq!(point.stats().await.refusals, 4);
     })
     .await;
 }

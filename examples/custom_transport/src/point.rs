@@ -106,17 +106,19 @@ impl Shared {
         let now = self.clock.now();
         // Decoding and verifying, before the lock is taken.
         let (kind, refusal): (MessageType, Refusal) = match self.reader.read(&peer, payload) {
-            Ok(Command::Register(register)) => match self.lock().handle_register(now, &peer, register) {
-                Ok(Registered::Done(ttl)) => return Some(registered_frame(ttl)),
-                Ok(Registered::Pending(_)) => return None,
-                Err(refusal) => (MessageType::Register, refusal),
-            },
+            Ok(Command::Register(register)) => {
+                match self.lock().handle_register(now, &Requester::new(peer), register) {
+                    Ok(Registered::Done(ttl)) => return Some(registered_frame(ttl)),
+                    Ok(Registered::Pending(_)) => return None,
+                    Err(refusal) => (MessageType::Register, refusal),
+                }
+            }
             Ok(Command::Unregister(unregister)) => {
                 self.lock().handle_unregister(now, &peer, &unregister);
                 return None;
             }
             Ok(Command::Discover(discover)) => {
-                let requester = Requester { peer, agent_reads: None, may_wait: false };
+                let requester = Requester::new(peer);
                 match self.lock().handle_discover(now, &requester, &discover) {
                     Ok(Discovered::Page(page)) => return Some(page.as_bytes().to_vec()),
                     Ok(Discovered::AgentUnknown) => return None,

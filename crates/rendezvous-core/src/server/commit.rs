@@ -5,6 +5,7 @@ use libp2p_identity::PeerId;
 use rendezvous_record::Flavour;
 use rendezvous_wire::Namespace;
 
+use super::admission::IpPrefix;
 use crate::Time;
 
 /// Names a change that waits to be committed.
@@ -48,6 +49,8 @@ pub struct Put {
     pub record: Bytes,
     /// When the record ends.
     pub ends: Time,
+    /// Where the REGISTER came from, for the quota of that prefix.
+    pub prefix: Option<IpPrefix>,
 }
 
 /// Changes to be written together. To be committed in order, whole or not at all.

@@ -5,7 +5,10 @@ use core::time::Duration;
 use rendezvous_record::{Flavour, Flavours, Limits};
 use rendezvous_wire::{Limit, Ttl, frame};
 
-use super::registry::RECORD_BYTES_CEILING;
+use super::{
+    admission::{Access, Policy, Rate},
+    registry::RECORD_BYTES_CEILING,
+};
 
 /// Registrations per peer (specification, "Recommendations for Rendezvous Points configurations").
 pub const REGISTRATIONS_PER_PEER_MAX: usize = 1_000;
@@ -39,6 +42,21 @@ pub struct ServerConfig {
     pub registrations_per_peer_max: usize,
     /// Registrations in total. Default [`REGISTRATIONS_MAX`].
     pub registrations_max: usize,
+    /// Registrations that may come from one IP prefix (/24, /56). Default none but the total.
+    pub registrations_per_prefix_max: usize,
+    /// Registrations in one namespace. Default none but the total.
+    pub registrations_per_namespace_max: usize,
+    /// Bytes of all records together. Default none. Renewals with longer records pass up to an eighth above it.
+    pub record_bytes_max: u64,
+    /// How often one peer may ask. Default as often as it likes.
+    pub rate_per_peer: Option<Rate>,
+    /// How often the peers of one IP prefix may ask. Default as often as they like.
+    pub rate_per_prefix: Option<Rate>,
+    /// What holds in some namespaces. Default nothing.
+    pub policies: Vec<Policy>,
+    /// Who may list all namespaces at once. Default anyone; where a policy keeps a peer from discovering in some
+    /// namespace, that peer may not in any case.
+    pub discover_all: Access,
     /// Registrations in one answer. Default 1000.
     pub page_registrations_max: Limit,
     /// Payload bytes of one answer to DISCOVER. Default and most [`frame::PAGE_BYTES_MAX`].
@@ -67,6 +85,13 @@ impl Default for ServerConfig {
             ttl_default: Ttl::DEFAULT,
             registrations_per_peer_max: REGISTRATIONS_PER_PEER_MAX,
             registrations_max: REGISTRATIONS_MAX,
+            registrations_per_prefix_max: usize::MAX,
+            registrations_per_namespace_max: usize::MAX,
+            record_bytes_max: u64::MAX,
+            rate_per_peer: None,
+            rate_per_prefix: None,
+            policies: Vec::new(),
+            discover_all: Access::Anyone,
             page_registrations_max: Limit::MAX,
             page_bytes_max: frame::PAGE_BYTES_MAX,
             record_limits: Limits::default(),

@@ -1,8 +1,10 @@
 //! The rendezvous point without IO: [`Server`].
 
+mod admission;
 mod commit;
 mod config;
 mod event;
+mod hash;
 mod refusal;
 mod registry;
 mod request;
@@ -15,13 +17,18 @@ use rendezvous_wire::{
     MessageType, Namespace, Page, PageWriter, PositionCookie, RegisterResponse, Response, Status, Ttl,
 };
 
-use self::registry::{Record, Registry};
 pub use self::{
+    admission::{Access, IpPrefix, LIMITER_ENTRIES_MAX, Pattern, Policy, Rate},
     commit::{Batch, BatchId, Change, ChangeId, CommitFailed, Put},
     config::{AGENT_PATIENCE, EVENTS_MAX, REGISTRATIONS_MAX, REGISTRATIONS_PER_PEER_MAX, ServerConfig, TTL_MIN},
     event::{Event, Stats},
     refusal::{Refusal, STATUS_TEXT_BYTES_MAX},
     request::{Command, Discover, Register, Rejected, RequestReader, Unregister},
+};
+use self::{
+    admission::{Limiter, Policies},
+    hash::Keys,
+    registry::{Record, Registry},
 };
 use crate::Time;
 
@@ -68,7 +75,7 @@ const REGISTRATION_BYTES_GUESS: usize = 256;
 /// let payload = Bytes::from_static(&[0x08, 0x03, 0x2a, 0x08, 0x0a, 0x04, b'f', b'o', b'o', b'1', 0x10, 0x0a]);
 /// let peer: PeerId = "12D3KooWA4Xop1JaT3MHxwYMkCepYsv4iPVopMXwCz5iHYdBfeSB".parse()?;
 /// let Ok(Command::Discover(discover)) = server.reader().read(&peer, &payload) else { panic!("it is well-formed") };
-/// let requester = Requester { peer, agent_reads: None, may_wait: false };
+/// let requester = Requester::new(peer);
 /// let Ok(Discovered::Page(page)) = server.handle_discover(now, &requester, &discover) else { panic!("it is answered") };
 /// assert_eq!(page.count(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -81,6 +88,9 @@ pub struct Server {
     /// The highest position given out.
     position: u64,
     pending: Pending,
+    policies: Policies,
+    by_peer: Limiter<PeerId>,
+    by_prefix: Limiter<IpPrefix>,
     events: VecDeque<Event>,
     events_missed: u64,
     stats: Stats,
@@ -91,10 +101,20 @@ pub struct Server {
 pub struct Requester {
     /// The peer that the transport has authenticated.
     pub peer: PeerId,
+    /// Where its connection comes from, if that is an IP address.
+    pub prefix: Option<IpPrefix>,
     /// What its agent version tells of the flavours it reads; see [`reads_of_agent`].
     pub agent_reads: Option<Flavours>,
     /// Whether more may become known of it soon, and it is worth waiting for that.
     pub may_wait: bool,
+}
+
+impl Requester {
+    /// A peer of whom nothing else is known, nor will be.
+    #[must_use]
+    pub const fn new(peer: PeerId) -> Self {
+        Self { peer, prefix: None, agent_reads: None, may_wait: false }
+    }
 }
 
 /// How REGISTER went.
@@ -134,8 +154,12 @@ struct Pending {
     batches: VecDeque<PendingBatch>,
     /// Namespaces of the puts that wait, by peer.
     puts: BTreeMap<PeerId, Vec<Namespace>>,
-    /// Puts that wait and will be new registrations.
+    /// Puts that wait and will be new registrations: in all, by prefix, and by namespace.
     new: usize,
+    prefixes: BTreeMap<IpPrefix, usize>,
+    namespaces: BTreeMap<Namespace, usize>,
+    /// Bytes that they will add.
+    bytes: u64,
     /// Changes that wait.
     len: usize,
 }
@@ -144,10 +168,59 @@ struct Pending {
 struct PendingChange {
     id: ChangeId,
     change: Change,
-    /// Granted, and counted in [`Pending::new`] or not; `None` for a withdrawal.
-    put: Option<(Ttl, bool)>,
+    /// What a put holds back; `None` for a withdrawal.
+    put: Option<Reserved>,
     peer_start: usize,
     peer_len: usize,
+}
+
+/// What a put that waits counts for against the quotas.
+#[derive(Clone, Copy, Debug)]
+struct Reserved {
+    ttl: Ttl,
+    is_new: bool,
+    bytes: u64,
+}
+
+impl Pending {
+    fn reserve(&mut self, put: &Put, reserved: Reserved) {
+        self.bytes += reserved.bytes;
+        if reserved.is_new {
+            self.new += 1;
+            *self.namespaces.entry(put.namespace.clone()).or_default() += 1;
+            if let Some(prefix) = put.prefix {
+                *self.prefixes.entry(prefix).or_default() += 1;
+            }
+        }
+    }
+
+    fn release(&mut self, put: &Put, reserved: Reserved) {
+        self.bytes -= reserved.bytes;
+        if let Some(puts) = self.puts.get_mut(&put.peer) {
+            if let Some(at) = puts.iter().position(|namespace| *namespace == put.namespace) {
+                puts.swap_remove(at);
+            }
+            if puts.is_empty() {
+                self.puts.remove(&put.peer);
+            }
+        }
+        if reserved.is_new {
+            self.new -= 1;
+            count_down(&mut self.namespaces, &put.namespace);
+            if let Some(prefix) = &put.prefix {
+                count_down(&mut self.prefixes, prefix);
+            }
+        }
+    }
+}
+
+fn count_down<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -163,9 +236,13 @@ impl Server {
     /// `seed` keys hash tables; it must be random and secret from peers, or they can slow the point down.
     #[must_use]
     pub fn new(now: Time, config: ServerConfig, seed: [u8; 16]) -> Self {
+        let (config, keys) = (config.bounded(), Keys::new(seed));
         Self {
-            config: config.bounded(),
-            registry: Registry::new(now, seed),
+            policies: Policies::new(&config.policies),
+            by_peer: Limiter::new(config.rate_per_peer, keys),
+            by_prefix: Limiter::new(config.rate_per_prefix, keys),
+            config,
+            registry: Registry::new(now, keys),
             now,
             // The wall clock in microseconds: after a restart without a store, above every position before it, so that
             // an old cookie lists everything again and skips nothing.
@@ -183,13 +260,40 @@ impl Server {
         RequestReader::new(&self.config)
     }
 
-    /// REGISTER from `peer`: registers, or renews.
+    /// A frame has come, of which nothing is read yet: takes a token of its peer's bucket and of its prefix's.
+    ///
+    /// # Errors
+    /// [`Refusal::TooFast`] to be answered, if the request is of a kind that is answered at all
+    /// ([`RequestReader::kind`]); it is not to be read further, so that it costs no verification.
+    pub fn handle_arrival(&mut self, now: Time, requester: &Requester) -> Result<(), Refusal> {
+        self.now = self.now.max(now);
+        let peer = &requester.peer;
+        let mut taken = self.by_peer.take(self.now, *peer);
+        if let (Ok(()), Some(prefix)) = (taken, requester.prefix) {
+            taken = self.by_prefix.take(self.now, prefix);
+        }
+        taken.map_err(|retry_after| {
+            let refusal = Refusal::TooFast { retry_after };
+            self.refused(peer, &refusal);
+            refusal
+        })
+    }
+
+    /// REGISTER: registers, or renews.
     ///
     /// # Errors
     /// [`Refusal`] to be answered: a quota is used up (never for a renewal), or too much waits to be committed.
-    pub fn handle_register(&mut self, now: Time, peer: &PeerId, register: Register<'_>) -> Result<Registered, Refusal> {
+    pub fn handle_register(
+        &mut self,
+        now: Time,
+        requester: &Requester,
+        register: Register<'_>,
+    ) -> Result<Registered, Refusal> {
         self.advance(now);
-        self.check_quotas(peer, &register).inspect_err(|refusal| self.refused(peer, refusal))?;
+        let peer = &requester.peer;
+        let is_new = !self.is_registered_or_pending(peer, register.namespace);
+        let growth = self.growth(peer, &register);
+        self.check_quotas(requester, &register, is_new, growth).inspect_err(|refusal| self.refused(peer, refusal))?;
         self.position += 1;
         let put = Put {
             peer: *peer,
@@ -198,18 +302,17 @@ impl Server {
             flavour: register.record.flavour(),
             record: register.record.envelope().clone(),
             ends: self.now + core::time::Duration::from_secs(register.ttl.as_secs()),
+            prefix: requester.prefix,
         };
         let peer_range = register.record.peer_id_range();
         if !self.config.deferred_commit {
             self.apply_put(&put, peer_range.start, peer_range.len(), register.ttl);
             return Ok(Registered::Done(register.ttl));
         }
-        let is_new = !self.is_registered_or_pending(peer, register.namespace);
-        let puts = self.pending.puts.entry(*peer).or_default();
-        puts.push(put.namespace.clone());
-        self.pending.new += usize::from(is_new);
-        let put_info = Some((register.ttl, is_new));
-        Ok(Registered::Pending(self.queue(Change::Put(put), put_info, peer_range.start, peer_range.len())))
+        self.pending.puts.entry(*peer).or_default().push(put.namespace.clone());
+        let reserved = Reserved { ttl: register.ttl, is_new, bytes: growth as u64 };
+        self.pending.reserve(&put, reserved);
+        Ok(Registered::Pending(self.queue(Change::Put(put), Some(reserved), peer_range.start, peer_range.len())))
     }
 
     /// UNREGISTER from `peer`: what it names is listed no longer. It has no answer.
@@ -256,7 +359,8 @@ impl Server {
         // A position above the highest given out is of another life of this point: the listing starts afresh.
         let after = if discover.after > self.position { 0 } else { discover.after };
         let mut page = PageWriter::new(self.config.page_bytes_max);
-        page.reserve(discover.limit.count().min(self.registry.len()) * REGISTRATION_BYTES_GUESS);
+        let there = discover.namespace.map_or(self.registry.len(), |name| self.registry.count_in(name));
+        page.reserve(discover.limit.count().min(there) * REGISTRATION_BYTES_GUESS);
         let mut covered = after;
         let scanned_max = discover.limit.count() + ENDED_PER_PAGE_MAX;
         for served in self.registry.iter_after(self.now, discover.namespace, reads, after).take(scanned_max) {
@@ -386,20 +490,56 @@ impl Server {
         }
     }
 
-    fn check_quotas(&self, peer: &PeerId, register: &Register<'_>) -> Result<(), Refusal> {
-        if self.pending.len >= self.config.pending_max {
+    /// Bytes that a REGISTER adds to what is held.
+    fn growth(&self, peer: &PeerId, register: &Register<'_>) -> usize {
+        if self.config.record_bytes_max == u64::MAX {
+            return 0;
+        }
+        let record = &register.record;
+        self.registry.growth(PeerBytes::new().of(peer), register.namespace, record.flavour(), record.envelope().len())
+    }
+
+    fn check_quotas(
+        &self,
+        requester: &Requester,
+        register: &Register<'_>,
+        is_new: bool,
+        growth: usize,
+    ) -> Result<(), Refusal> {
+        let (config, pending) = (&self.config, &self.pending);
+        if pending.len >= config.pending_max {
             return Err(Refusal::Overloaded);
         }
-        // A renewal changes no count.
-        if self.is_registered_or_pending(peer, register.namespace) {
+        // A renewal changes no count, and bytes only by how much its record has grown.
+        let slack = if is_new { 0 } else { config.record_bytes_max / 8 };
+        let bytes_max = config.record_bytes_max.saturating_add(slack);
+        if growth > 0 && self.registry.record_bytes() + pending.bytes + growth as u64 > bytes_max {
+            return Err(Refusal::BytesFull);
+        }
+        if !is_new {
             return Ok(());
         }
-        let pending = self.pending.puts.get(peer).map_or(0, Vec::len);
-        let max = self.config.registrations_per_peer_max;
-        if self.registry.count_of(PeerBytes::new().of(peer)) + pending >= max {
+        let peer = &requester.peer;
+        let max = config.registrations_per_peer_max;
+        let of_peer = self.registry.count_of(PeerBytes::new().of(peer)) + pending.puts.get(peer).map_or(0, Vec::len);
+        if of_peer >= max {
             return Err(Refusal::PeerFull { max });
         }
-        if self.registry.len() + self.pending.new >= self.config.registrations_max || !self.registry.has_room() {
+        if let Some(prefix) = requester.prefix {
+            let max = config.registrations_per_prefix_max;
+            let of_prefix = self.registry.count_of_prefix(prefix) + pending.prefixes.get(&prefix).copied().unwrap_or(0);
+            if of_prefix >= max {
+                return Err(Refusal::PrefixFull { max });
+            }
+        }
+        let name = register.namespace;
+        let max = self.policies.of(name).and_then(|policy| policy.registrations_max);
+        let max = max.unwrap_or(config.registrations_per_namespace_max);
+        if max < usize::MAX && self.registry.count_in(name) + pending.namespaces.get(name).copied().unwrap_or(0) >= max
+        {
+            return Err(Refusal::NamespaceFull);
+        }
+        if self.registry.len() + pending.new >= config.registrations_max || !self.registry.has_room() {
             return Err(Refusal::Full);
         }
         Ok(())
@@ -437,7 +577,7 @@ impl Server {
         }
     }
 
-    fn queue(&mut self, change: Change, put: Option<(Ttl, bool)>, peer_start: usize, peer_len: usize) -> ChangeId {
+    fn queue(&mut self, change: Change, put: Option<Reserved>, peer_start: usize, peer_len: usize) -> ChangeId {
         let id = ChangeId(self.pending.next_change);
         self.pending.next_change += 1;
         self.pending.len += 1;
@@ -449,22 +589,14 @@ impl Server {
         self.pending.len -= 1;
         let id = pending.id;
         match (&pending.change, pending.put) {
-            (Change::Put(put), Some((ttl, is_new))) => {
-                self.pending.new -= usize::from(is_new);
-                if let Some(puts) = self.pending.puts.get_mut(&put.peer) {
-                    if let Some(at) = puts.iter().position(|namespace| *namespace == put.namespace) {
-                        puts.swap_remove(at);
-                    }
-                    if puts.is_empty() {
-                        self.pending.puts.remove(&put.peer);
-                    }
-                }
+            (Change::Put(put), Some(reserved)) => {
+                self.pending.release(put, reserved);
                 if !stored {
                     self.refused(&put.peer, &Refusal::StoreFailed);
                     return Settled { id, result: Err(Refusal::StoreFailed) };
                 }
-                self.apply_put(put, pending.peer_start, pending.peer_len, ttl);
-                Settled { id, result: Ok(Some(ttl)) }
+                self.apply_put(put, pending.peer_start, pending.peer_len, reserved.ttl);
+                Settled { id, result: Ok(Some(reserved.ttl)) }
             }
             (Change::Remove { peer, namespace, .. }, _) if stored => {
                 self.apply_remove(peer, namespace);
@@ -476,7 +608,7 @@ impl Server {
 
     fn apply_put(&mut self, put: &Put, peer_start: usize, peer_len: usize, ttl: Ttl) {
         let record = Record { flavour: put.flavour, bytes: &put.record, peer_start, peer_len };
-        let renewed = self.registry.put(&put.namespace, record, put.position, put.ends);
+        let renewed = self.registry.put(&put.namespace, record, put.position, put.ends, put.prefix);
         if renewed {
             self.stats.renewals += 1;
         } else {

@@ -58,6 +58,33 @@ pub enum Refusal {
     /// The point has as many registrations as it may.
     #[error("the rendezvous point is full")]
     Full,
+    /// The peer's IP prefix has as many registrations as it may.
+    #[error("too many registrations from this network: {max} is the most")]
+    PrefixFull {
+        /// The quota.
+        max: usize,
+    },
+    /// The namespace has as many registrations as it may.
+    #[error("the namespace is full")]
+    NamespaceFull,
+    /// The records held take as many bytes as they may.
+    #[error("the rendezvous point has no room for more records")]
+    BytesFull,
+    /// The peer, or its IP prefix, asks more often than it may.
+    #[error("too many requests: come back in {} s", retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0))]
+    TooFast {
+        /// When there is a token again.
+        retry_after: core::time::Duration,
+    },
+    /// The peer may not register in this namespace.
+    #[error("this peer may not register in this namespace")]
+    RegisterDenied,
+    /// The peer may not discover in this namespace.
+    #[error("this peer may not discover in this namespace")]
+    DiscoverDenied,
+    /// The peer may not list all namespaces at once.
+    #[error("this peer may not discover in all namespaces: name one")]
+    DiscoverAllDenied,
     /// More changes wait to be committed than may.
     #[error("the rendezvous point is overloaded: try again later")]
     Overloaded,
@@ -79,10 +106,19 @@ impl Refusal {
             Self::Malformed => Status::InvalidNamespace,
             Self::Namespace(_) => Status::InvalidNamespace,
             Self::RecordMissing | Self::Record(_) | Self::FlavourNotAccepted(_) => Status::InvalidSignedPeerRecord,
-            Self::ForeignRecord | Self::PeerFull { .. } => Status::NotAuthorized,
+            Self::ForeignRecord
+            | Self::PeerFull { .. }
+            | Self::RegisterDenied
+            | Self::DiscoverDenied
+            | Self::DiscoverAllDenied => Status::NotAuthorized,
             Self::TtlTooShort { .. } | Self::TtlTooLong { .. } => Status::InvalidTtl,
             Self::Cookie => Status::InvalidCookie,
-            Self::Full | Self::Overloaded => Status::Unavailable,
+            Self::Full
+            | Self::PrefixFull { .. }
+            | Self::NamespaceFull
+            | Self::BytesFull
+            | Self::TooFast { .. }
+            | Self::Overloaded => Status::Unavailable,
             Self::StoreFailed => Status::InternalError,
         }
     }
@@ -162,6 +198,17 @@ mod tests {
             (Refusal::Cookie, 103, "cookie is not valid here: ask without one"),
             (Refusal::PeerFull { max: 1_000 }, 200, "too many registrations of this peer: 1000 is the most"),
             (Refusal::Full, 400, "the rendezvous point is full"),
+            (Refusal::PrefixFull { max: 10 }, 400, "too many registrations from this network: 10 is the most"),
+            (Refusal::NamespaceFull, 400, "the namespace is full"),
+            (Refusal::BytesFull, 400, "the rendezvous point has no room for more records"),
+            (
+                Refusal::TooFast { retry_after: core::time::Duration::from_millis(2_001) },
+                400,
+                "too many requests: come back in 3 s",
+            ),
+            (Refusal::RegisterDenied, 200, "this peer may not register in this namespace"),
+            (Refusal::DiscoverDenied, 200, "this peer may not discover in this namespace"),
+            (Refusal::DiscoverAllDenied, 200, "this peer may not discover in all namespaces: name one"),
             (Refusal::Overloaded, 400, "the rendezvous point is overloaded: try again later"),
             (Refusal::StoreFailed, 300, "the rendezvous point could not store the registration"),
         ];

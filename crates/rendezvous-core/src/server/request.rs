@@ -5,7 +5,11 @@ use libp2p_identity::PeerId;
 use rendezvous_record::{Flavours, VerifiedRecord, VerifyError};
 use rendezvous_wire::{Limit, MessageType, Namespace, PositionCookie, Request, Ttl};
 
-use super::{config::ServerConfig, refusal::Refusal};
+use super::{
+    admission::{Access, Policies},
+    config::ServerConfig,
+    refusal::Refusal,
+};
 
 /// A request that has passed every check that needs no state.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ pub struct RequestReader {
     page_registrations_max: Limit,
     record_limits: rendezvous_record::Limits,
     accepts: Flavours,
+    policies: Policies,
+    discover_all: Access,
 }
 
 impl RequestReader {
@@ -80,6 +86,8 @@ impl RequestReader {
             page_registrations_max: config.page_registrations_max,
             record_limits: config.record_limits,
             accepts: config.accepts,
+            policies: Policies::new(&config.policies),
+            discover_all: config.discover_all,
         }
     }
 
@@ -101,9 +109,20 @@ impl RequestReader {
                 .map(|namespace| Command::Unregister(Unregister { namespace }))
                 .map_err(|refusal| Rejected { kind: Some(MessageType::Unregister), refusal }),
             Request::Discover(discover) => self
-                .discover_decoded(&discover)
+                .discover_decoded(peer, &discover)
                 .map(Command::Discover)
                 .map_err(|refusal| Rejected { kind: Some(MessageType::Discover), refusal }),
+        }
+    }
+
+    /// The type of the request in a payload, if it has one: what a refusal answers to that comes before reading.
+    #[must_use]
+    pub fn kind(payload: &[u8]) -> Option<MessageType> {
+        match Request::decode(payload) {
+            Ok(Request::Register(_)) => Some(MessageType::Register),
+            Ok(Request::Unregister(_)) => Some(MessageType::Unregister),
+            Ok(Request::Discover(_)) => Some(MessageType::Discover),
+            Err(error) => error.kind(),
         }
     }
 
@@ -114,7 +133,7 @@ impl RequestReader {
         register: &rendezvous_wire::Register<'a>,
     ) -> Result<Register<'a>, Refusal> {
         let namespace = Namespace::parse(register.namespace.unwrap_or_default())?;
-        let ttl = self.ttl(Ttl::from_wire(register.ttl_secs))?;
+        let ttl = self.admit(peer, namespace, Ttl::from_wire(register.ttl_secs))?;
         let envelope = match register.signed_peer_record {
             None | Some([]) => return Err(Refusal::RecordMissing),
             Some(envelope) => payload.slice_ref(envelope),
@@ -135,7 +154,7 @@ impl RequestReader {
         ttl: Option<Ttl>,
     ) -> Result<Register<'a>, Refusal> {
         let namespace = Namespace::parse(namespace.as_bytes())?;
-        let ttl = self.ttl(ttl)?;
+        let ttl = self.admit(peer, namespace, ttl)?;
         if record.envelope().len() > self.record_limits.envelope_bytes_max {
             let max = self.record_limits.envelope_bytes_max;
             return Err(VerifyError::TooLarge { bytes: record.envelope().len(), max }.into());
@@ -167,13 +186,20 @@ impl RequestReader {
         Ok(Register { namespace, record, ttl })
     }
 
-    fn ttl(&self, asked: Option<Ttl>) -> Result<Ttl, Refusal> {
-        let ttl = asked.unwrap_or(self.ttl_default);
-        if ttl < self.ttl_min {
-            return Err(Refusal::TtlTooShort { ttl, min: self.ttl_min });
+    /// Whether the peer may register in the namespace, and the TTL it gets there.
+    fn admit(&self, peer: &PeerId, namespace: &str, asked: Option<Ttl>) -> Result<Ttl, Refusal> {
+        let policy = self.policies.of(namespace);
+        if policy.is_some_and(|policy| !policy.register.allows(peer)) {
+            return Err(Refusal::RegisterDenied);
         }
-        if ttl > self.ttl_max {
-            return Err(Refusal::TtlTooLong { ttl, max: self.ttl_max });
+        let max = policy.and_then(|policy| policy.ttl_max).unwrap_or(self.ttl_max).min(Ttl::RECOMMENDED_MAX);
+        let min = policy.and_then(|policy| policy.ttl_min).unwrap_or(self.ttl_min).min(max);
+        let ttl = asked.unwrap_or(self.ttl_default.clamp(min, max));
+        if ttl < min {
+            return Err(Refusal::TtlTooShort { ttl, min });
+        }
+        if ttl > max {
+            return Err(Refusal::TtlTooLong { ttl, max });
         }
         Ok(ttl)
     }
@@ -182,8 +208,21 @@ impl RequestReader {
     ///
     /// # Errors
     /// [`Refusal`] as from [`Self::read`].
-    pub fn discover_decoded<'a>(&self, discover: &rendezvous_wire::Discover<'a>) -> Result<Discover<'a>, Refusal> {
+    pub fn discover_decoded<'a>(
+        &self,
+        peer: &PeerId,
+        discover: &rendezvous_wire::Discover<'a>,
+    ) -> Result<Discover<'a>, Refusal> {
         let namespace = optional_namespace(discover.namespace)?;
+        match namespace {
+            Some(name) if self.policies.of(name).is_some_and(|policy| !policy.discover.allows(peer)) => {
+                return Err(Refusal::DiscoverDenied);
+            }
+            None if !self.discover_all.allows(peer) || !self.policies.allow_discover_everywhere(peer) => {
+                return Err(Refusal::DiscoverAllDenied);
+            }
+            _ => {}
+        }
         let after = match discover.cookie {
             None | Some([]) => 0,
             Some(cookie) => {

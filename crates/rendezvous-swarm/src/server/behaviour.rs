@@ -11,7 +11,7 @@ use std::{
 
 use futures::FutureExt as _;
 use futures_timer::Delay;
-use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
+use libp2p_core::{Endpoint, Multiaddr, multiaddr::Protocol, transport::PortUse};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{
     ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
@@ -19,7 +19,7 @@ use libp2p_swarm::{
 };
 use rendezvous_core::{
     Time,
-    server::{Event, Stats, reads_of_agent},
+    server::{Event, IpPrefix, Stats, reads_of_agent},
 };
 use rendezvous_record::Flavours;
 use rendezvous_wire::Namespace;
@@ -139,10 +139,10 @@ impl Behaviour {
         self.shared.wake();
     }
 
-    fn connected(&mut self, peer: PeerId, connection: ConnectionId) -> Handler {
+    fn connected(&mut self, peer: PeerId, connection: ConnectionId, remote: &Multiaddr) -> Handler {
         let connected = self.peers.entry(peer).or_default();
         connected.connections.push(connection);
-        Handler::new(peer, self.shared.clone(), connected.reads)
+        Handler::new(peer, prefix_of(remote), self.shared.clone(), connected.reads)
     }
 
     /// Takes out what has ended, and sets the timer for what ends next.
@@ -179,6 +179,18 @@ impl Behaviour {
     }
 }
 
+/// The IP prefix of an address, if it begins with an IP address and is not one by way of a relay.
+fn prefix_of(address: &Multiaddr) -> Option<IpPrefix> {
+    if address.iter().any(|protocol| protocol == Protocol::P2pCircuit) {
+        return None;
+    }
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(IpPrefix::of(ip.into())),
+        Protocol::Ip6(ip) => Some(IpPrefix::of(ip.into())),
+        _ => None,
+    }
+}
+
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
     type ToSwarm = Event;
@@ -188,20 +200,20 @@ impl NetworkBehaviour for Behaviour {
         connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.connected(peer, connection))
+        Ok(self.connected(peer, connection, remote))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         connection: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.connected(peer, connection))
+        Ok(self.connected(peer, connection, remote))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

@@ -15,6 +15,7 @@ use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, Stream, StreamProtocol, SubstreamProtocol,
     handler::{ConnectionEvent, FullyNegotiatedInbound},
 };
+use rendezvous_core::server::IpPrefix;
 use rendezvous_record::Flavours;
 
 use super::{
@@ -34,13 +35,18 @@ pub struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(peer: PeerId, shared: Arc<Shared>, reads: Option<Option<Flavours>>) -> Self {
+    pub(super) fn new(
+        peer: PeerId,
+        prefix: Option<IpPrefix>,
+        shared: Arc<Shared>,
+        reads: Option<Option<Flavours>>,
+    ) -> Self {
         let agent = Arc::new(Agent::default());
         if let Some(reads) = reads {
             agent.set(reads);
         }
         let turns = Arc::new(Turns::new(shared.config.pages_per_connection_max));
-        Self { session: Session { peer, shared, agent, turns }, streams: FuturesUnordered::new() }
+        Self { session: Session { peer, prefix, shared, agent, turns }, streams: FuturesUnordered::new() }
     }
 }
 

@@ -9,7 +9,7 @@ use futures::task::AtomicWaker;
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Refusal, Register, Registered, RequestReader, Server, Settled, Unregister},
+    server::{Refusal, Register, Registered, RequestReader, Requester, Server, Settled, Unregister},
 };
 use rendezvous_wire::Ttl;
 
@@ -111,9 +111,18 @@ impl Shared {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes the tokens of a request, where rates are set.
+    pub(super) fn arrival(&self, requester: &Requester) -> Result<(), Refusal> {
+        let config = &self.config.server;
+        if config.rate_per_peer.is_none() && config.rate_per_prefix.is_none() {
+            return Ok(());
+        }
+        self.with_server(|server, now| server.handle_arrival(now, requester))
+    }
+
     /// REGISTER, up to the point where it can be answered.
-    pub(super) fn register(&self, peer: &PeerId, register: Register<'_>) -> Result<Ttl, Refusal> {
-        self.with_server(|server, now| match server.handle_register(now, peer, register)? {
+    pub(super) fn register(&self, requester: &Requester, register: Register<'_>) -> Result<Ttl, Refusal> {
+        self.with_server(|server, now| match server.handle_register(now, requester, register)? {
             Registered::Done(ttl) => Ok(ttl),
             Registered::Pending(id) => {
                 let settled = commit(server, now).into_iter().find(|settled| settled.id == id);

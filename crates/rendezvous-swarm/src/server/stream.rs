@@ -5,7 +5,9 @@ use std::{future::poll_fn, sync::Arc, task::Poll, time::Instant};
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use libp2p_identity::PeerId;
-use rendezvous_core::server::{Command, Discover, Discovered, Refusal, Requester, registered_frame};
+use rendezvous_core::server::{
+    Command, Discover, Discovered, IpPrefix, Refusal, RequestReader, Requester, registered_frame,
+};
 use rendezvous_wire::{CodecError, MessageType, Page};
 
 use super::{
@@ -25,6 +27,8 @@ const REQUESTS_PER_TURN: u32 = 32;
 #[derive(Clone)]
 pub(super) struct Session {
     pub(super) peer: PeerId,
+    /// Where the connection comes from.
+    pub(super) prefix: Option<IpPrefix>,
     pub(super) shared: Arc<Shared>,
     pub(super) agent: Arc<Agent>,
     pub(super) turns: Arc<Turns>,
@@ -158,8 +162,16 @@ impl Session {
     }
 
     async fn answer(&self, payload: &Bytes) -> Answer {
+        // Before anything is verified: who asks too often shall not cost a signature.
+        if let Err(refusal) = self.shared.arrival(&self.requester()) {
+            return match RequestReader::kind(payload) {
+                Some(MessageType::Unregister) => Answer::Nothing,
+                Some(kind) => refused(kind, &refusal),
+                None => Answer::Close,
+            };
+        }
         let (kind, refusal) = match self.shared.reader.read(&self.peer, payload) {
-            Ok(Command::Register(register)) => match self.shared.register(&self.peer, register) {
+            Ok(Command::Register(register)) => match self.shared.register(&self.requester(), register) {
                 Ok(ttl) => return Answer::Frame(registered_frame(ttl)),
                 Err(refusal) => (MessageType::Register, refusal),
             },
@@ -181,8 +193,13 @@ impl Session {
                 }
             }
         };
-        let mut frame = Vec::new();
-        if refusal.encode_frame(kind, &mut frame) { Answer::Frame(frame) } else { Answer::Close }
+        refused(kind, &refusal)
+    }
+
+    /// Who asks, as far as the connection knows.
+    fn requester(&self) -> Requester {
+        let (agent_reads, may_wait) = self.agent.reads();
+        Requester { peer: self.peer, prefix: self.prefix, agent_reads, may_wait }
     }
 
     async fn discover(&self, discover: &Discover<'_>) -> Result<(Page, Turn), Refusal> {
@@ -194,8 +211,7 @@ impl Session {
                     self.turns.take().await
                 }
             };
-            let (agent_reads, may_wait) = self.agent.reads();
-            let requester = Requester { peer: self.peer, agent_reads, may_wait };
+            let requester = self.requester();
             match self.shared.with_server(|server, now| server.handle_discover(now, &requester, discover))? {
                 Discovered::Page(page) => return Ok((page, turn)),
                 Discovered::AgentUnknown => {
@@ -206,6 +222,12 @@ impl Session {
             }
         }
     }
+}
+
+/// What is written for a refusal.
+fn refused(kind: MessageType, refusal: &Refusal) -> Answer {
+    let mut frame = Vec::new();
+    if refusal.encode_frame(kind, &mut frame) { Answer::Frame(frame) } else { Answer::Close }
 }
 
 /// Gives way once.

@@ -68,7 +68,7 @@ impl Peer {
     fn session(&self) -> Session {
         let turns = Arc::new(Turns::new(self.shared.config.pages_per_connection_max));
         let (peer, shared, agent) = (self.key.public().to_peer_id(), self.shared.clone(), Arc::default());
-        Session { peer, shared, agent, turns }
+        Session { peer, prefix: None, shared, agent, turns }
     }
 
     /// What is answered to these requests on one stream: status, and number of registrations.
@@ -153,7 +153,7 @@ fn only_a_point_that_takes_both_flavours_says_that_it_keeps_both() {
         let mut config = Config::default();
         config.server.accepts = accepts;
         let peer = Peer::new(config);
-        let handler = Handler::new(peer.key.public().to_peer_id(), peer.shared.clone(), None);
+        let handler = Handler::new(peer.key.public().to_peer_id(), None, peer.shared.clone(), None);
         handler.listen_protocol().upgrade().protocol_info().collect::<Vec<_>>()
     };
     assert_eq!(protocols(Flavours::BOTH), [PROTOCOL, DUAL_PROTOCOL]);

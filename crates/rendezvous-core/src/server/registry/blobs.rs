@@ -1,7 +1,7 @@
 //! Where the bytes of records live: pages of equal blobs.
 //!
 //! An allocation of its own would cost each registration a fat pointer, an allocator header and rounding: some 30
-//! bytes, half of what a registration may cost. A blob costs its rounding to the next class (4 bytes on average up to
+//! bytes, half of what a registration may cost. A blob costs its rounding to the next class (2 bytes on average up to
 //! 1 KiB, a sixteenth above) and is named by four bytes.
 //!
 //! A page goes back to the allocator with its last blob, so memory follows what is stored; a page of one class held by
@@ -15,13 +15,15 @@ const PAGE_BLOBS_MAX: usize = 64;
 
 /// Blobs up to this size are rounded up to multiples of [`STEP`].
 const FINE_BYTES_MAX: usize = 1 << 10;
-const STEP: usize = 8;
+const STEP: usize = 4;
 const FINE_CLASSES: usize = FINE_BYTES_MAX / STEP;
 
 /// Above, eight classes for each doubling.
 const CLASSES_PER_DOUBLING: usize = 8;
 const DOUBLINGS: usize = 8;
 const CLASSES: usize = FINE_CLASSES + DOUBLINGS * CLASSES_PER_DOUBLING;
+
+const _: () = assert!(CLASSES <= u16::MAX as usize);
 
 /// Largest blob.
 pub(super) const BLOB_BYTES_MAX: usize = FINE_BYTES_MAX << DOUBLINGS;
@@ -51,7 +53,7 @@ struct Page {
     data: Box<[u8]>,
     /// A bit for each place that holds a blob.
     used: u64,
-    class: u8,
+    class: u16,
     places: u8,
     /// Index in the class's list of pages with room, if there.
     partial_at: Option<u32>,
@@ -128,7 +130,7 @@ impl Blobs {
         let page = Page {
             data: vec![0; places * size].into_boxed_slice(),
             used: 0,
-            class: class as u8,
+            class: class as u16,
             places: places as u8,
             partial_at: None,
         };
@@ -216,12 +218,12 @@ mod tests {
             ids.push((blobs.insert(&bytes), bytes));
             if round % 3 == 0 {
                 let (id, bytes) = ids.swap_remove(round % ids.len());
-                assert_eq!(blobs.bytes(id, bytes.len()), bytes);
+                assert!(blobs.bytes(id, bytes.len()) == bytes, "a blob of {} bytes has changed", bytes.len());
                 blobs.remove(id);
             }
         }
         for (id, bytes) in ids {
-            assert_eq!(blobs.bytes(id, bytes.len()), bytes);
+            assert!(blobs.bytes(id, bytes.len()) == bytes, "a blob of {} bytes has changed", bytes.len());
             blobs.remove(id);
         }
         assert!(blobs.is_empty());

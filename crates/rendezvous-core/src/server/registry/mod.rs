@@ -5,10 +5,10 @@
 //! and over all ([`Order`], one per flavour of record), and by deadline ([`Wheel`]).
 
 mod blobs;
-mod hash;
 mod namespaces;
 mod order;
 mod peers;
+mod prefixes;
 mod slab;
 mod slot;
 mod table;
@@ -24,15 +24,18 @@ use rendezvous_wire::Namespace;
 
 use self::{
     blobs::{BLOB_BYTES_MAX, Blobs},
-    hash::Keys,
     namespaces::{Namespaces, flavours_of},
     order::Order,
     peers::{Context, Peers},
+    prefixes::Prefixes,
     slab::Slab,
     slot::{Slot, write_dual},
     wheel::{Tick, Wheel},
 };
-use crate::Time;
+use crate::{
+    Time,
+    server::{admission::IpPrefix, hash::Keys},
+};
 
 /// Milliseconds per tick: deadlines are kept in tenths of a second.
 ///
@@ -78,6 +81,7 @@ pub(crate) struct Registry {
     blobs: Blobs,
     peers: Peers,
     namespaces: Namespaces,
+    prefixes: Prefixes,
     /// All registrations by position, for each flavour of record.
     all: [Order; 2],
     wheel: Wheel,
@@ -88,14 +92,14 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// An empty registry. `seed` keys its hash tables and must be secret from those who register.
-    pub(crate) fn new(epoch: Time, seed: [u8; 16]) -> Self {
-        let keys = Keys::new(seed);
+    /// An empty registry. `keys` must be secret from those who register.
+    pub(crate) fn new(epoch: Time, keys: Keys) -> Self {
         Self {
             slots: Slab::new(),
             blobs: Blobs::new(),
             peers: Peers::new(keys),
             namespaces: Namespaces::new(keys),
+            prefixes: Prefixes::new(keys),
             all: [const { Order::new() }; 2],
             wheel: Wheel::new(),
             epoch,
@@ -125,6 +129,7 @@ impl Registry {
             + self.blobs.allocated_bytes()
             + self.peers.allocated_bytes()
             + self.namespaces.allocated_bytes()
+            + self.prefixes.allocated_bytes()
             + self.all.iter().map(Order::allocated_bytes).sum::<usize>()
     }
 
@@ -141,6 +146,22 @@ impl Registry {
     /// Number of the peer's registrations.
     pub(crate) fn count_of(&self, peer: &[u8]) -> usize {
         self.peers.count(self.context(), peer)
+    }
+
+    /// Number of registrations that came from a prefix.
+    pub(crate) fn count_of_prefix(&self, prefix: IpPrefix) -> usize {
+        self.prefixes.count(prefix)
+    }
+
+    /// Number of registrations in a namespace.
+    pub(crate) fn count_in(&self, namespace: &str) -> usize {
+        self.namespaces.find(namespace).map_or(0, |index| self.namespaces.at(index).count as usize)
+    }
+
+    /// Bytes by which a record is longer than the one of its flavour that it would replace.
+    pub(crate) fn growth(&self, peer: &[u8], namespace: &str, flavour: Flavour, len: usize) -> usize {
+        let old = self.find(peer, namespace).map_or(0, |index| usize::from(self.slots[index].lens[flavour.index()]));
+        len.saturating_sub(old)
     }
 
     /// Flavours of one of the peer's registrations: what it can read itself.
@@ -167,23 +188,32 @@ impl Registry {
 
     /// Registers, or renews: the record takes the place of the one of its flavour, the position is the new one, the
     /// record's deadline is moved. `position` is above all positions before. Whether it is a renewal is returned.
-    pub(crate) fn put(&mut self, namespace: &Namespace, record: Record<'_>, position: u64, ends: Time) -> bool {
+    pub(crate) fn put(
+        &mut self,
+        namespace: &Namespace,
+        record: Record<'_>,
+        position: u64,
+        ends: Time,
+        prefix: Option<IpPrefix>,
+    ) -> bool {
         let deadline = self.tick(ends);
         let peer = &record.bytes[record.peer_start..record.peer_start + record.peer_len];
         let namespace_index = self.namespaces.find_or_insert(namespace);
         match self.peers.find(self.context(), peer, namespace_index) {
             Some(index) => {
                 self.renew(index, record, position, deadline);
+                self.move_prefix(index, prefix);
                 true
             }
             None => {
-                self.add(namespace_index, record, position, deadline);
+                let index = self.add(namespace_index, record, position, deadline);
+                self.move_prefix(index, prefix);
                 false
             }
         }
     }
 
-    fn add(&mut self, namespace: u32, record: Record<'_>, position: u64, deadline: Tick) {
+    fn add(&mut self, namespace: u32, record: Record<'_>, position: u64, deadline: Tick) -> u32 {
         let mut lens = [0; 2];
         lens[record.flavour.index()] = record.bytes.len() as u16;
         let mut slot = Slot {
@@ -202,6 +232,14 @@ impl Registry {
         let context = Context { slots: &self.slots, blobs: &self.blobs };
         self.peers.insert(context, self.slots[index].peer(&self.blobs), index);
         self.link(index);
+        index
+    }
+
+    /// Counts a registration for the prefix that its last REGISTER came from.
+    fn move_prefix(&mut self, index: u32, prefix: Option<IpPrefix>) {
+        let old = self.slots[index].prefix;
+        self.slots[index].prefix = self.prefixes.take(prefix);
+        self.prefixes.release(old);
     }
 
     fn renew(&mut self, index: u32, record: Record<'_>, position: u64, deadline: Tick) {
@@ -371,12 +409,13 @@ impl Registry {
     fn remove_slot(&mut self, index: u32) {
         self.unlink(index);
         let slot = &self.slots[index];
-        let (blob, namespace) = (slot.blob, slot.namespace);
+        let (blob, namespace, prefix) = (slot.blob, slot.namespace, slot.prefix);
         self.record_bytes -= slot.record_bytes() as u64;
         let context = Context { slots: &self.slots, blobs: &self.blobs };
         self.peers.remove(context, slot.peer(&self.blobs), index);
         self.namespaces.at_mut(namespace).count -= 1;
         self.namespaces.remove_if_empty(namespace);
+        self.prefixes.release(prefix);
         self.blobs.remove(blob);
         self.slots.remove(index);
     }

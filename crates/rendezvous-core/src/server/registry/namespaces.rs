@@ -3,7 +3,8 @@
 use rendezvous_record::{Flavour, Flavours};
 use rendezvous_wire::Namespace;
 
-use super::{hash::Keys, order::Order, table::Table};
+use super::{order::Order, table::Table};
+use crate::server::hash::Keys;
 
 /// A namespace with at least one registration.
 #[derive(Debug)]

@@ -5,7 +5,8 @@
 
 use hashbrown::HashTable;
 
-use super::{blobs::Blobs, hash::Keys, slab::Slab, slot::Slot, table::Table};
+use super::{blobs::Blobs, slab::Slab, slot::Slot, table::Table};
+use crate::server::hash::Keys;
 
 /// Set in a table entry that names a list of registrations rather than one.
 const MANY: u32 = 1 << 31;

@@ -10,7 +10,7 @@ use super::{
     wheel::Tick,
 };
 
-/// One registration of (peer, namespace): 36 bytes.
+/// One registration of (peer, namespace): 40 bytes.
 ///
 /// Its blob holds the record of the standard flavour, then that of the legacy flavour; where there are both, their two
 /// deadlines follow, since each record lives as long as its own REGISTER asked.
@@ -27,6 +27,8 @@ pub(super) struct Slot {
     pub(super) prev: u32,
     pub(super) next: u32,
     pub(super) namespace: u32,
+    /// Number of the prefix that it came from.
+    pub(super) prefix: u32,
     /// Where the peer id stands in the blob.
     pub(super) peer_start: u16,
     pub(super) peer_len: u8,
@@ -34,7 +36,7 @@ pub(super) struct Slot {
     pub(super) bucket: u8,
 }
 
-const _: () = assert!(size_of::<Slot>() == 36);
+const _: () = assert!(size_of::<Slot>() == 40);
 
 /// Bytes of the two deadlines behind two records.
 const DEADLINES_BYTES: usize = 8;
@@ -109,6 +111,7 @@ impl Entry for Slot {
         prev: NONE,
         next: NONE,
         namespace: NONE,
+        prefix: NONE,
         peer_start: 0,
         peer_len: 0,
         bucket: 0,

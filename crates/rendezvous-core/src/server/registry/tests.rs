@@ -97,6 +97,11 @@ fn peer_bytes(peer: u8) -> [u8; 4] {
     [b'<', peer, peer ^ 0x55, b'>']
 }
 
+/// Some peers come from one prefix, some from another, and some from nowhere.
+fn prefix_of(peer: u8) -> Option<IpPrefix> {
+    (peer % 3 > 0).then_some(IpPrefix::V4([10, 0, peer % 3]))
+}
+
 fn epoch() -> Time {
     Time::from_unix_millis(1_700_000_000_000)
 }
@@ -106,7 +111,7 @@ fn at(tick: u64) -> Time {
 }
 
 fn run(actions: Vec<Action>) {
-    let mut registry = Registry::new(epoch(), [3; 16]);
+    let mut registry = Registry::new(epoch(), Keys::new([3; 16]));
     let mut model = Model::default();
     let (mut position, mut now) = (1_000, 0);
     for (step, action) in actions.into_iter().enumerate() {
@@ -120,7 +125,7 @@ fn run(actions: Vec<Action>) {
                 let mut budget = usize::MAX;
                 while registry.pop_expired(at(now), &mut budget).is_some() {}
                 model.expire(now);
-                let renewed = registry.put(&name, record, position, at(now + ttl_ticks));
+                let renewed = registry.put(&name, record, position, at(now + ttl_ticks), prefix_of(peer));
                 assert_eq!(renewed, model.put(peer, namespace, flavour, &bytes, position, now + ttl_ticks));
             }
             Action::Remove { peer, namespace } => {
@@ -152,6 +157,10 @@ fn run(actions: Vec<Action>) {
                     .collect();
                 assert_eq!(served, model.page(namespace, reads, after, now));
             }
+        }
+        let of_prefix = |prefix| registry.slots_for_tests().filter(|peer| prefix_of(*peer) == prefix).count();
+        for prefix in [IpPrefix::V4([10, 0, 1]), IpPrefix::V4([10, 0, 2])] {
+            assert_eq!(registry.count_of_prefix(prefix), of_prefix(Some(prefix)));
         }
         if let Some(next) = registry.next_expiry() {
             let first = model.registrations.values().flat_map(|registration| registration.records.values());
@@ -195,6 +204,13 @@ fn filling() -> impl Strategy<Value = Action> {
 }
 
 impl Registry {
+    /// The peers of all registrations, by the byte that tells them apart.
+    fn slots_for_tests(&self) -> impl Iterator<Item = u8> {
+        let standard = self.all[0].iter_after(&self.slots, 0);
+        let only_legacy = self.all[1].iter_after(&self.slots, 0).filter(|index| !self.slots[*index].is_dual());
+        standard.chain(only_legacy).map(|index| self.slots[index].peer(&self.blobs)[1])
+    }
+
     /// Fails unless every structure is as empty as at the start.
     pub(crate) fn assert_empty(&self) {
         assert_eq!(self.slots.len(), 0);
@@ -210,12 +226,12 @@ impl Registry {
 fn put(registry: &mut Registry, peer: u8, namespace: &str, flavour: Flavour, position: u64, ends_tick: u64) -> bool {
     let (bytes, peer_start, peer_len) = fake_record(peer, 100, 0x80);
     let record = Record { flavour, bytes: &bytes, peer_start, peer_len };
-    registry.put(&Namespace::new(namespace).expect("a short name"), record, position, at(ends_tick))
+    registry.put(&Namespace::new(namespace).expect("a short name"), record, position, at(ends_tick), prefix_of(peer))
 }
 
 #[test]
 fn a_renewal_is_not_ended_by_the_old_deadline() {
-    let mut registry = Registry::new(epoch(), [3; 16]);
+    let mut registry = Registry::new(epoch(), Keys::new([3; 16]));
     put(&mut registry, 1, "a", Flavour::Standard, 1, 100);
     put(&mut registry, 1, "a", Flavour::Standard, 2, 200);
     assert!(registry.pop_expired(at(150), &mut 1_000).is_none());
@@ -226,7 +242,7 @@ fn a_renewal_is_not_ended_by_the_old_deadline() {
 
 #[test]
 fn one_long_ttl_at_the_head_keeps_nothing_behind_it() {
-    let mut registry = Registry::new(epoch(), [3; 16]);
+    let mut registry = Registry::new(epoch(), Keys::new([3; 16]));
     put(&mut registry, 0, "a", Flavour::Standard, 1, 2_592_000);
     for peer in 1..100 {
         put(&mut registry, peer, "a", Flavour::Standard, 1 + u64::from(peer), 600);
@@ -238,7 +254,7 @@ fn one_long_ttl_at_the_head_keeps_nothing_behind_it() {
 
 #[test]
 fn a_record_that_ends_first_leaves_the_other_of_its_registration() {
-    let mut registry = Registry::new(epoch(), [3; 16]);
+    let mut registry = Registry::new(epoch(), Keys::new([3; 16]));
     put(&mut registry, 1, "a", Flavour::Standard, 1, 100);
     put(&mut registry, 1, "a", Flavour::Legacy, 2, 200);
     assert_eq!((registry.len(), registry.flavours_in(Some("a"))), (1, Flavours::BOTH));
@@ -252,7 +268,7 @@ fn a_record_that_ends_first_leaves_the_other_of_its_registration() {
 
 #[test]
 fn a_peer_with_many_namespaces_is_found_in_each_and_leaves_nothing() {
-    let mut registry = Registry::new(epoch(), [3; 16]);
+    let mut registry = Registry::new(epoch(), Keys::new([3; 16]));
     let names: Vec<_> = (0..1_000).map(|number| format!("namespace-{number}")).collect();
     for (position, name) in names.iter().enumerate() {
         assert!(!put(&mut registry, 7, name, Flavour::Standard, position as u64 + 1, 5_000));

@@ -1,26 +1,34 @@
 //! Keyed hashing: who registers chooses what is hashed, and must not choose where it lands.
 
-use core::hash::Hasher;
+use core::hash::{BuildHasher, Hasher};
 
 use siphasher::sip::SipHasher13;
 
-/// The secret of a registry's tables.
+/// The secret of a point's tables.
 #[derive(Clone, Copy)]
-pub(super) struct Keys([u8; 16]);
+pub(in crate::server) struct Keys([u8; 16]);
 
 impl Keys {
-    pub(super) const fn new(seed: [u8; 16]) -> Self {
+    pub(in crate::server) const fn new(seed: [u8; 16]) -> Self {
         Self(seed)
     }
 
-    pub(super) fn bytes(&self, bytes: &[u8]) -> u64 {
+    pub(in crate::server) fn bytes(&self, bytes: &[u8]) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&self.0);
         hasher.write(bytes);
         hasher.finish()
     }
 
-    pub(super) fn number(&self, number: u32) -> u64 {
+    pub(in crate::server) fn number(&self, number: u32) -> u64 {
         self.bytes(&number.to_le_bytes())
+    }
+}
+
+impl BuildHasher for Keys {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_key(&self.0)
     }
 }
 
