@@ -23,7 +23,7 @@ fn a_key_of_each_type_is_made_shown_and_used() {
         let made = made.succeeded().stdout[0].clone();
         assert_eq!(fields(&made), ["file", "peer", "public_key", "type"]);
         assert_eq!((text(&made, "type"), text(&made, "file")), (name.to_owned(), file.clone()));
-        assert_eq!(run(&["key", "show", &file, "--json"]).succeeded().stdout, [made.clone()]);
+        assert_eq!(run(&["key", "show", &file, "--json"]).succeeded().stdout, std::slice::from_ref(&made));
 
         let bytes = fs::read(&file).expect("it was made");
         let keypair = Keypair::from_protobuf_encoding(&bytes).expect("it is libp2p's form");
