@@ -54,7 +54,7 @@ fn a_new_users_session() {
     // The second leaves, and the first sees it go.
     assert_eq!(bob.stop().code(), Some(0));
     ada.event("gone", |event| event["peer"] == bob_peer);
-    assert_eq!(list(&binary, &address), [ada_peer.clone()]);
+    assert_eq!(list(&binary, &address), std::slice::from_ref(&ada_peer));
 
     // With its key it comes back as who it was.
     let bob = client("bob");
