@@ -221,7 +221,7 @@ mod registration_lifetime {
         let ttl = Ttl::from_secs(600);
         world.command(client, |client, now, point| client.register(now, namespace.clone(), [point], Some(ttl)));
         world.run_for(core::time::Duration::from_secs(3_000));
-        let registered: Vec<_> = world.take_events(client).into_iter().map(|(at, event)| (at, event)).collect();
+        let registered: Vec<_> = world.take_events(client);
         assert!(
             registered
                 .iter()

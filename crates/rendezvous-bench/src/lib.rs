@@ -1,4 +1,8 @@
-//! Workloads of the benches.
+//! Workloads of the benches, and load for whole rendezvous points.
+
+pub mod load;
+pub mod point;
+pub mod process;
 
 use libp2p_identity::PeerId;
 use rendezvous_core::{

@@ -1,6 +1,5 @@
 //! Addresses of discovered peers, until their registrations end.
 
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p_identity::PeerId;
@@ -95,9 +94,9 @@ impl Book {
         Some(peer)
     }
 
-    /// When the next registration ends after `now`; those that have ended wait to be told of and need no timer.
-    pub(super) fn next_end(&self, now: Time) -> Option<Time> {
-        self.by_end.range((now + Duration::from_millis(1), 0)..).next().map(|(&(ends_at, _), _)| ends_at)
+    /// When the next registration ends. It is in the past where one has ended that was not told of.
+    pub(super) fn next_end(&self) -> Option<Time> {
+        self.by_end.first_key_value().map(|(&(ends_at, _), _)| ends_at)
     }
 
     pub(super) fn len(&self) -> usize {

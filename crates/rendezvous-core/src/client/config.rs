@@ -69,8 +69,8 @@ pub struct ClientConfig {
     pub backoff_min: Duration,
     /// Longest back-off. Default: 1 h.
     pub backoff_max: Duration,
-    /// Most requests in flight at one point; further ones wait their turn. Default: 8, half of what this project's
-    /// server takes on one connection. 0 acts as 1.
+    /// Most requests in flight at one point; further ones wait their turn. Default: 8, fewer than any
+    /// implementation takes on one connection. 0 acts as 1.
     pub requests_per_point_max: usize,
     /// Most discovered peers whose addresses are kept. Default: 10 000.
     pub peers_max: usize,

@@ -299,7 +299,7 @@ impl Client {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` if nothing waits for time to pass.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        match (self.timers.first(), self.book.next_end(self.now)) {
+        match (self.timers.first(), self.book.next_end()) {
             (Some(timer), Some(end)) => Some(timer.min(end)),
             (timer, end) => timer.or(end),
         }

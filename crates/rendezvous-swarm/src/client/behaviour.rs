@@ -23,7 +23,7 @@ use crate::clock::Clock;
 
 use super::{
     config::Config,
-    exchange::Command,
+    handler::Command,
     links::Links,
     points::{PointAddressError, PointAddresses},
     readers::Readers,
@@ -244,10 +244,14 @@ impl Behaviour {
 
     /// Starts a command: whoever polls the swarm elsewhere is to poll it again.
     fn begin(&mut self) -> Time {
+        self.wake();
+        self.clock.now()
+    }
+
+    pub(super) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
-        self.clock.now()
     }
 }
 

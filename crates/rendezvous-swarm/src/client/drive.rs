@@ -10,15 +10,18 @@ use futures_timer::Delay;
 use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm, NetworkBehaviour, NotifyHandler, ToSwarm,
-    behaviour::ConnectionEstablished,
+    ConnectionClosed, ConnectionDenied, ConnectionError, ConnectionId, DialFailure, FromSwarm, NetworkBehaviour,
+    NotifyHandler, ToSwarm, behaviour::ConnectionEstablished,
 };
-use rendezvous_core::client::{Event, Failure, Outbound};
+use rendezvous_core::{
+    Time,
+    client::{Event, Failure, Outbound},
+};
 
 use super::{
     behaviour::Behaviour,
-    exchange::Command,
-    handler::{Handler, Report, Told},
+    exchange::Request,
+    handler::{Command, Handler, Report, Told},
     links::Step,
 };
 
@@ -33,7 +36,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(Handler::new(peer, self.config.clone(), &self.readers))
+        Ok(self.handler(peer))
     }
 
     fn handle_established_outbound_connection(
@@ -44,7 +47,7 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(Handler::new(peer, self.config.clone(), &self.readers))
+        Ok(self.handler(peer))
     }
 
     fn handle_pending_outbound_connection(
@@ -65,19 +68,32 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        self.is_outdated |= self.external.on_swarm_event(&event);
+        if self.external.on_swarm_event(&event) {
+            self.is_outdated = true;
+            self.wake();
+        }
         match event {
             FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, .. }) => {
                 let now = self.clock.now();
-                for request in self.links.connected(now, peer_id, connection_id) {
+                let waiting = self.links.connected(now, peer_id, connection_id);
+                if waiting.as_ref().is_some_and(Vec::is_empty) {
+                    self.command(peer_id, connection_id, None);
+                }
+                for request in waiting.into_iter().flatten() {
                     self.send(connection_id, request);
                 }
                 self.core.handle_point_reachable(now, peer_id);
             }
-            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
+            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, cause, .. }) => {
                 let now = self.clock.now();
-                for id in self.links.closed(&peer_id, connection_id) {
-                    self.core.handle_failure(now, id, Failure::Unreachable);
+                // A handler with a request keeps its connection alive: this one has not got what is on the way to it.
+                let was_idle = matches!(cause, Some(ConnectionError::KeepAliveTimeout));
+                for request in self.links.closed(&peer_id, connection_id) {
+                    if was_idle && request.deadline > now {
+                        self.dispatch(now, request);
+                    } else {
+                        self.core.handle_failure(now, request.id, Failure::Unreachable);
+                    }
                 }
                 if !self.links.is_connected(&peer_id) {
                     self.core.handle_point_lost(now, peer_id);
@@ -131,11 +147,7 @@ impl NetworkBehaviour for Behaviour {
             }
             let now = self.clock.now();
             if let Some(request) = self.core.poll_request(now) {
-                match self.links.send(now, request) {
-                    Some(Step::Send { connection, request }) => self.send(connection, request),
-                    Some(Step::Dial(opts)) => self.actions.push_back(ToSwarm::Dial { opts }),
-                    None => {}
-                }
+                self.dispatch(now, request);
                 continue;
             }
             if self.poll_timer(cx).is_pending() {
@@ -152,14 +164,28 @@ impl NetworkBehaviour for Behaviour {
 }
 
 impl Behaviour {
+    fn handler(&self, peer: PeerId) -> Handler {
+        Handler::new(peer, self.config.clone(), &self.readers, self.links.is_awaited(&peer))
+    }
+
+    /// Sends a request to a connection of its point, or sees to it that there is one.
+    fn dispatch(&mut self, now: Time, request: Outbound) {
+        match self.links.send(now, request) {
+            Some(Step::Send { connection, request }) => self.send(connection, request),
+            Some(Step::Dial(opts)) => self.actions.push_back(ToSwarm::Dial { opts }),
+            None => {}
+        }
+    }
+
     fn send(&mut self, connection: ConnectionId, request: Outbound) {
         let Outbound { id, point, kind, namespace, frame, deadline, .. } = request;
         let deadline = Instant::now() + self.clock.until(deadline);
-        self.actions.push_back(ToSwarm::NotifyHandler {
-            peer_id: point,
-            handler: NotifyHandler::One(connection),
-            event: Command { id, kind, namespace, frame, deadline },
-        });
+        self.command(point, connection, Some(Request { id, kind, namespace, frame, deadline }));
+    }
+
+    fn command(&mut self, peer_id: PeerId, connection: ConnectionId, request: Option<Request>) {
+        let (handler, event) = (NotifyHandler::One(connection), Command(request));
+        self.actions.push_back(ToSwarm::NotifyHandler { peer_id, handler, event });
     }
 
     /// Queues the addresses of a page, to be told before the page.

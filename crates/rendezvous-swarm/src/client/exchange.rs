@@ -36,9 +36,9 @@ pub(super) fn framed(stream: Stream) -> Framed {
     FramedRead::new(stream, FrameCodec::new(RESPONSE_BYTES_MAX))
 }
 
-/// A request for a connection's handler.
+/// A request on its way through a connection's handler.
 #[derive(Debug)]
-pub struct Command {
+pub struct Request {
     pub(super) id: RequestId,
     pub(super) kind: RequestKind,
     pub(super) namespace: Option<Namespace>,
@@ -46,7 +46,7 @@ pub struct Command {
     pub(super) deadline: Instant,
 }
 
-impl Command {
+impl Request {
     pub(super) fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
@@ -65,7 +65,7 @@ pub(super) enum Mode {
 
 /// An exchange that has ended, and the stream if it can carry another one.
 pub(super) struct Ended {
-    pub(super) command: Command,
+    pub(super) request: Request,
     pub(super) mode: Mode,
     pub(super) outcome: Outcome,
     pub(super) stream: Option<Framed>,
@@ -87,14 +87,14 @@ pub(super) enum Outcome {
 }
 
 /// Sends a request and waits for what comes, until the request's deadline.
-pub(super) async fn run(mut stream: Framed, command: Command, mode: Mode) -> Ended {
-    let is_answered = command.kind != RequestKind::Unregister;
+pub(super) async fn run(mut stream: Framed, request: Request, mode: Mode) -> Ended {
+    let is_answered = request.kind != RequestKind::Unregister;
     let exchange = async {
-        if is_answered { ask(&mut stream, &command.frame, mode).await } else { tell(&mut stream, &command.frame).await }
+        if is_answered { ask(&mut stream, &request.frame, mode).await } else { tell(&mut stream, &request.frame).await }
     };
-    let outcome = within(command.time_left(), exchange).await.unwrap_or(Outcome::TimedOut);
+    let outcome = within(request.time_left(), exchange).await.unwrap_or(Outcome::TimedOut);
     let can_go_on = mode != Mode::OneShot && matches!(outcome, Outcome::Answered(_)) && stream.read_buffer().is_empty();
-    Ended { command, mode, outcome, stream: can_go_on.then_some(stream) }
+    Ended { request, mode, outcome, stream: can_go_on.then_some(stream) }
 }
 
 /// Waits whether the point keeps a stream open; gives it back if so.

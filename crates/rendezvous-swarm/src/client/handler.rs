@@ -22,46 +22,37 @@ use crate::DUAL_PROTOCOL;
 
 use super::{
     config::Config,
-    exchange::{self, Command, Ended, Framed, Mode, Outcome},
+    exchange::{self, Ended, Mode, Outcome, Request},
+    kept::Kept,
     readers::{Lent, Readers},
 };
-
-/// Most streams kept for further requests. Requests that find none take a new one.
-const IDLE_STREAMS_MAX: usize = 4;
 
 /// Handles the client's requests on one connection: opens streams, sends requests, and reads and verifies their answers.
 pub struct Handler {
     config: Arc<Config>,
     reader: Lent,
+    /// Whether the connection is there for requests that are yet to come.
+    is_awaited: bool,
     /// Requests that wait for their turn. Bounded by the state machine's bound on requests in flight at one point.
     queue: VecDeque<Queued>,
     /// Streams that are being opened.
     opening: usize,
     exchanges: FuturesUnordered<BoxFuture<'static, Ended>>,
-    reuse: Reuse,
-    idle: Vec<Framed>,
+    kept: Kept,
     reports: VecDeque<Report>,
     /// Failures that are reported when the connection outlives them: the stream may have failed with its connection.
     suspects: Vec<RequestId>,
 }
 
 struct Queued {
-    command: Command,
+    request: Request,
     /// Whether it has failed on a reused stream, and gets one of its own.
     is_retry: bool,
 }
 
-/// Whether the peer reads several requests on one stream.
-enum Reuse {
-    /// Not tried yet.
-    Unknown,
-    /// The first exchange on a stream that is left open is under way.
-    Trying,
-    /// It has answered; whether it keeps the stream open shows within a second.
-    Watching(BoxFuture<'static, Option<Framed>>),
-    Yes,
-    No,
-}
+/// What a behaviour tells its handler: a request, or, with none, that the connection is awaited no longer.
+#[derive(Debug)]
+pub struct Command(pub(super) Option<Request>);
 
 /// What a handler tells its behaviour.
 #[derive(Debug)]
@@ -78,15 +69,16 @@ pub(super) enum Told {
 }
 
 impl Handler {
-    pub(super) fn new(peer: PeerId, config: Arc<Config>, readers: &Readers) -> Self {
+    /// A handler of a connection to this peer. One that `is_awaited` keeps the connection alive until the first command.
+    pub(super) fn new(peer: PeerId, config: Arc<Config>, readers: &Readers, is_awaited: bool) -> Self {
         Self {
-            reuse: if config.reuse_streams { Reuse::Unknown } else { Reuse::No },
+            kept: Kept::new(config.reuse_streams),
             config,
             reader: readers.lend(peer),
+            is_awaited,
             queue: VecDeque::new(),
             opening: 0,
             exchanges: FuturesUnordered::new(),
-            idle: Vec::new(),
             reports: VecDeque::new(),
             suspects: Vec::new(),
         }
@@ -100,85 +92,56 @@ impl Handler {
         !self.queue.is_empty() || self.opening > 0 || !self.exchanges.is_empty()
     }
 
+    fn streams_max(&self) -> usize {
+        self.config.streams_max.max(1)
+    }
+
     /// Starts the next request that has its turn; `Some` if it needs a stream.
-    fn start_next(&mut self) -> Option<Command> {
-        while self.opening + self.exchanges.len() < self.config.streams_max.max(1) {
-            let Queued { command, is_retry } = self.queue.pop_front()?;
-            if command.time_left().is_zero() {
-                self.report(command.id, Err(Failure::TimedOut));
+    fn start_next(&mut self) -> Option<Request> {
+        while self.opening + self.exchanges.len() < self.streams_max() {
+            let Queued { request, is_retry } = self.queue.pop_front()?;
+            if request.time_left().is_zero() {
+                self.report(request.id, Err(Failure::TimedOut));
                 continue;
             }
-            let can_reuse = !is_retry && command.kind != RequestKind::Unregister;
-            match if can_reuse { self.idle.pop() } else { None } {
-                Some(stream) => self.exchanges.push(exchange::run(stream, command, Mode::Reused).boxed()),
-                None => return Some(command),
+            let can_reuse = !is_retry && request.kind != RequestKind::Unregister;
+            match if can_reuse { self.kept.take() } else { None } {
+                Some(stream) => self.exchanges.push(exchange::run(stream, request, Mode::Reused).boxed()),
+                None => {
+                    // A kept stream gives way where the peer may not take one more.
+                    if self.opening + self.exchanges.len() + self.kept.len() >= self.streams_max() {
+                        drop(self.kept.take());
+                    }
+                    return Some(request);
+                }
             }
         }
         None
     }
 
-    fn on_stream(&mut self, stream: Stream, command: Command) {
-        let mode = match self.reuse {
-            _ if command.kind == RequestKind::Unregister => Mode::OneShot,
-            Reuse::Unknown => {
-                self.reuse = Reuse::Trying;
-                Mode::Kept
-            }
-            Reuse::Yes => Mode::Kept,
-            Reuse::Trying | Reuse::Watching(_) | Reuse::No => Mode::OneShot,
-        };
-        self.exchanges.push(exchange::run(exchange::framed(stream), command, mode).boxed());
+    fn on_stream(&mut self, stream: Stream, request: Request) {
+        let mode = if request.kind == RequestKind::Unregister { Mode::OneShot } else { self.kept.mode_of_new() };
+        self.exchanges.push(exchange::run(exchange::framed(stream), request, mode).boxed());
     }
 
     fn on_ended(&mut self, ended: Ended) {
-        let Ended { command, mode, outcome, stream } = ended;
-        match (stream, &self.reuse) {
-            (Some(stream), Reuse::Trying) if mode == Mode::Kept => {
-                self.reuse = Reuse::Watching(exchange::watch(unheld(stream)).boxed());
-            }
-            (Some(stream), Reuse::Yes) if self.idle.len() < IDLE_STREAMS_MAX => self.idle.push(unheld(stream)),
-            // Whatever the reason, the next try is one that everybody reads.
-            (None, Reuse::Trying) if mode == Mode::Kept => self.reuse = Reuse::No,
-            _ => {}
-        }
+        let Ended { request, mode, outcome, stream } = ended;
+        self.kept.ended(mode, stream);
         match outcome {
-            Outcome::Answered(payload) => self.on_answer(&command, payload),
-            Outcome::Sent => self.report(command.id, Ok(Answer::Sent)),
-            Outcome::Malformed(error) => self.report(command.id, Err(Failure::Malformed(error.into()))),
-            Outcome::TimedOut => self.report(command.id, Err(Failure::TimedOut)),
-            Outcome::NotSent => self.report(command.id, Err(Failure::Unreachable)),
-            Outcome::Closed if mode == Mode::Reused => self.queue.push_front(Queued { command, is_retry: true }),
-            Outcome::Closed => self.suspects.push(command.id),
+            Outcome::Answered(payload) => self.on_answer(&request, payload),
+            Outcome::Sent => self.report(request.id, Ok(Answer::Sent)),
+            Outcome::Malformed(error) => self.report(request.id, Err(Failure::Malformed(error.into()))),
+            Outcome::TimedOut => self.report(request.id, Err(Failure::TimedOut)),
+            Outcome::NotSent => self.report(request.id, Err(Failure::Unreachable)),
+            Outcome::Closed if mode == Mode::Reused => self.queue.push_front(Queued { request, is_retry: true }),
+            Outcome::Closed => self.suspects.push(request.id),
         }
     }
 
-    fn on_answer(&mut self, command: &Command, payload: Bytes) {
-        let answer = self.reader.get().read(command.kind, command.namespace.as_ref(), payload);
-        self.report(command.id, answer.map_err(Failure::Malformed));
+    fn on_answer(&mut self, request: &Request, payload: Bytes) {
+        let answer = self.reader.get().read(request.kind, request.namespace.as_ref(), payload);
+        self.report(request.id, answer.map_err(Failure::Malformed));
     }
-
-    /// Drops kept streams that the peer has closed, or on which it speaks unasked.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) {
-        self.idle.retain_mut(|stream| stream.poll_next_unpin(cx).is_pending() && stream.read_buffer().is_empty());
-    }
-
-    fn poll_watch(&mut self, cx: &mut Context<'_>) {
-        let Reuse::Watching(watch) = &mut self.reuse else { return };
-        match watch.poll_unpin(cx) {
-            Poll::Ready(Some(stream)) => {
-                self.reuse = Reuse::Yes;
-                self.idle.push(stream);
-            }
-            Poll::Ready(None) => self.reuse = Reuse::No,
-            Poll::Pending => {}
-        }
-    }
-}
-
-/// A stream that does not keep its connection alive by being there; the handler does while requests are on their way.
-fn unheld(mut stream: Framed) -> Framed {
-    stream.ignore_for_keep_alive();
-    stream
 }
 
 impl ConnectionHandler for Handler {
@@ -187,32 +150,33 @@ impl ConnectionHandler for Handler {
     type InboundProtocol = DeniedUpgrade;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = Command;
+    type OutboundOpenInfo = Request;
 
     fn listen_protocol(&self) -> SubstreamProtocol<DeniedUpgrade> {
         SubstreamProtocol::new(DeniedUpgrade, ())
     }
 
     fn connection_keep_alive(&self) -> bool {
-        self.is_busy()
+        self.is_awaited || self.is_busy()
     }
 
-    fn on_behaviour_event(&mut self, command: Command) {
-        self.queue.push_back(Queued { command, is_retry: false });
+    fn on_behaviour_event(&mut self, Command(request): Command) {
+        self.is_awaited = false;
+        self.queue.extend(request.map(|request| Queued { request, is_retry: false }));
     }
 
     fn on_connection_event(
         &mut self,
-        event: ConnectionEvent<'_, DeniedUpgrade, ReadyUpgrade<StreamProtocol>, (), Command>,
+        event: ConnectionEvent<'_, DeniedUpgrade, ReadyUpgrade<StreamProtocol>, (), Request>,
     ) {
         match event {
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: command }) => {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: request }) => {
                 self.opening = self.opening.saturating_sub(1);
-                self.on_stream(stream, command);
+                self.on_stream(stream, request);
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: command, error }) => {
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: request, error }) => {
                 self.opening = self.opening.saturating_sub(1);
-                self.report(command.id, Err(not_opened(&error)));
+                self.report(request.id, Err(not_opened(&error)));
             }
             ConnectionEvent::RemoteProtocolsChange(change) => {
                 let is_dual = |protocol: &StreamProtocol| *protocol == DUAL_PROTOCOL;
@@ -231,20 +195,19 @@ impl ConnectionHandler for Handler {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Command, Report>> {
+    ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Request, Report>> {
         for id in std::mem::take(&mut self.suspects) {
             self.report(id, Err(Failure::ClosedWithoutAnswer));
         }
-        self.poll_watch(cx);
-        self.poll_idle(cx);
         loop {
+            self.kept.poll(cx);
             if let Some(report) = self.reports.pop_front() {
                 return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(report));
             }
-            if let Some(command) = self.start_next() {
+            if let Some(request) = self.start_next() {
                 self.opening += 1;
-                let timeout = self.config.negotiation_timeout.min(command.time_left());
-                let protocol = SubstreamProtocol::new(ReadyUpgrade::new(self.config.protocol.clone()), command);
+                let timeout = self.config.negotiation_timeout.min(request.time_left());
+                let protocol = SubstreamProtocol::new(ReadyUpgrade::new(self.config.protocol.clone()), request);
                 let protocol = protocol.with_timeout(timeout);
                 return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
             }
@@ -268,8 +231,8 @@ impl ConnectionHandler for Handler {
                 return Poll::Ready(Some(report));
             }
             match self.exchanges.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ended { command, outcome: Outcome::Answered(payload), .. })) => {
-                    self.on_answer(&command, payload);
+                Poll::Ready(Some(Ended { request, outcome: Outcome::Answered(payload), .. })) => {
+                    self.on_answer(&request, payload);
                 }
                 Poll::Ready(Some(_)) => {}
                 Poll::Ready(None) | Poll::Pending => return Poll::Ready(None),
@@ -294,7 +257,7 @@ impl fmt::Debug for Handler {
             .field("queued", &self.queue.len())
             .field("opening", &self.opening)
             .field("exchanges", &self.exchanges.len())
-            .field("idle", &self.idle.len())
+            .field("kept", &self.kept.len())
             .finish_non_exhaustive()
     }
 }

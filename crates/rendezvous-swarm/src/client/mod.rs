@@ -49,6 +49,7 @@ mod config;
 mod drive;
 mod exchange;
 mod handler;
+mod kept;
 mod links;
 mod points;
 mod readers;
@@ -64,7 +65,7 @@ pub use rendezvous_wire::{Limit, Namespace, Ttl};
 pub use self::{
     behaviour::Behaviour,
     config::Config,
-    exchange::Command,
-    handler::{Handler, Report},
+    exchange::Request,
+    handler::{Command, Handler, Report},
     points::{ADDRESSES_PER_POINT_MAX, POINTS_MAX, PointAddressError},
 };

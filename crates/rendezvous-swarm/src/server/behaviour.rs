@@ -1,7 +1,8 @@
 //! The point in a swarm.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::RandomState},
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque, hash_map::RandomState},
     fmt,
     hash::BuildHasher as _,
     sync::Arc,
@@ -65,15 +66,16 @@ struct Connected {
 impl Behaviour {
     /// A point with an empty registry in memory.
     #[must_use]
-    pub fn new(mut config: Config) -> Self {
-        // There is nothing here to commit to; the registry in memory commits at once.
-        config.server.deferred_commit = false;
+    pub fn new(config: Config) -> Self {
         // `RandomState` is the standard library's source of keys that others cannot guess.
-        let seed = [0_u64, 1].map(|half| RandomState::new().hash_one(half).to_le_bytes());
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&seed[0]);
-        key[8..].copy_from_slice(&seed[1]);
-        let shared = Arc::new(Shared::new(config, key));
+        let [low, high] = [0_u64, 1].map(|half| u128::from(RandomState::new().hash_one(half)));
+        Self::with_seed(config, (high << 64 | low).to_le_bytes())
+    }
+
+    /// Like [`Self::new`], with a seed for the hash tables, which peers must not be able to guess.
+    #[must_use]
+    pub fn with_seed(config: Config, seed: [u8; 16]) -> Self {
+        let shared = Arc::new(Shared::new(config, seed));
         Self { shared, peers: HashMap::new(), to_tell: VecDeque::new(), timer: None }
     }
 
@@ -104,19 +106,32 @@ impl Behaviour {
     }
 
     /// The namespaces with registrations and the number of these, the fullest first, at most `max`.
+    ///
+    /// It looks at all namespaces, some milliseconds for a hundred thousand, while no request is served.
     #[must_use]
     pub fn namespaces(&self, max: usize) -> Vec<(Namespace, u32)> {
-        let mut namespaces: Vec<_> =
-            self.shared.lock().namespaces().map(|(namespace, count)| (namespace.clone(), count)).collect();
-        namespaces.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        namespaces.truncate(max);
-        namespaces
+        let server = self.shared.lock();
+        // The fullest so far, the least of them on top.
+        let mut fullest = BinaryHeap::new();
+        for (namespace, count) in server.namespaces() {
+            fullest.push(Reverse((count, Reverse(namespace))));
+            if fullest.len() > max {
+                fullest.pop();
+            }
+        }
+        let sorted = fullest.into_sorted_vec();
+        sorted.into_iter().map(|Reverse((count, Reverse(namespace)))| (namespace.clone(), count)).collect()
     }
 
     /// Whether a peer is registered in a namespace.
     #[must_use]
     pub fn is_registered(&self, peer: &PeerId, namespace: &Namespace) -> bool {
         self.shared.lock().is_registered(peer, namespace.as_str())
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Has the swarm poll this behaviour.

@@ -1,12 +1,15 @@
 //! Settings of the shell around the point.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use rendezvous_core::server::ServerConfig;
 use rendezvous_wire::frame;
 
-/// Streams in flight on one connection.
-pub const STREAMS_PER_CONNECTION_MAX: usize = 16;
+use crate::clock::SPAN_MAX;
+
+/// Streams in flight on one connection. A rust-libp2p client opens up to 100 at once, one for each request: when its
+/// addresses change it registers again in all its namespaces, and a request that is reset it does not repeat.
+pub const STREAMS_PER_CONNECTION_MAX: usize = 128;
 
 /// Time for a frame, from its first byte to its last.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -15,27 +18,41 @@ pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// do not come back when it is closed.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Time for an answer to be taken by its reader.
+/// Time for each [`WRITE_BYTES`] of an answer to be taken by its reader: whoever does not read is cut after it, and
+/// whoever reads 6.5 KiB a second gets a page of 1 MiB.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer that [`Config::write_timeout`] is for.
+pub const WRITE_BYTES: usize = 64 << 10;
+
+/// Answers to DISCOVER that one connection may have under way, from the lookup until they are written: at 1 MiB each,
+/// what a peer that reads nothing makes this point hold.
+pub const PAGES_PER_CONNECTION_MAX: usize = 8;
 
 /// Time for the protocol of a stream to be negotiated.
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Settings of [`Behaviour`](super::Behaviour).
+/// Settings of [`Behaviour`](super::Behaviour). A time of more than a day counts as a day.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Settings of the point itself. [`ServerConfig::deferred_commit`] is ignored: the registry lives in memory.
+    /// Settings of the point itself. There is no need for [`ServerConfig::deferred_commit`]: the registry lives
+    /// in memory, where changes are committed at once.
     pub server: ServerConfig,
     /// Longest request payload in bytes. Default [`frame::REQUEST_BYTES_MAX`].
     pub request_bytes_max: usize,
     /// Streams in flight on one connection; another one is reset. Default [`STREAMS_PER_CONNECTION_MAX`].
     pub streams_per_connection_max: usize,
-    /// Default [`FRAME_TIMEOUT`].
+    /// Answers to DISCOVER that one connection may have under way, at least one; others wait. Default
+    /// [`PAGES_PER_CONNECTION_MAX`].
+    pub pages_per_connection_max: usize,
+    /// Requests that one stream may carry, after which it is closed. Default `None`: as many as come.
+    pub requests_per_stream_max: Option<NonZeroU32>,
+    /// Time for a frame, from its first byte to its last. Default [`FRAME_TIMEOUT`].
     pub frame_timeout: Duration,
-    /// Default [`IDLE_TIMEOUT`].
+    /// Time that a stream may be silent between frames. Default [`IDLE_TIMEOUT`].
     pub idle_timeout: Duration,
-    /// Default [`WRITE_TIMEOUT`].
+    /// Time for each begun [`WRITE_BYTES`] of an answer to be taken. Default [`WRITE_TIMEOUT`].
     pub write_timeout: Duration,
 }
 
@@ -45,9 +62,22 @@ impl Default for Config {
             server: ServerConfig::default(),
             request_bytes_max: frame::REQUEST_BYTES_MAX,
             streams_per_connection_max: STREAMS_PER_CONNECTION_MAX,
+            pages_per_connection_max: PAGES_PER_CONNECTION_MAX,
+            requests_per_stream_max: None,
             frame_timeout: FRAME_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
         }
+    }
+}
+
+impl Config {
+    /// The settings with each brought within what timers hold.
+    #[must_use]
+    pub(super) fn bounded(mut self) -> Self {
+        for timeout in [&mut self.frame_timeout, &mut self.idle_timeout, &mut self.write_timeout] {
+            *timeout = (*timeout).min(SPAN_MAX);
+        }
+        self
     }
 }

@@ -1,8 +1,9 @@
 //! One connection: the streams that its peer opens.
 
 use std::{
+    array,
     convert::Infallible,
-    fmt,
+    fmt, iter,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -21,6 +22,7 @@ use super::{
     config::NEGOTIATION_TIMEOUT,
     shared::{Counters, Shared},
     stream::Session,
+    turns::Turns,
 };
 use crate::{DUAL_PROTOCOL, PROTOCOL};
 
@@ -37,7 +39,8 @@ impl Handler {
         if let Some(reads) = reads {
             agent.set(reads);
         }
-        Self { session: Session { peer, shared, agent }, streams: FuturesUnordered::new() }
+        let turns = Arc::new(Turns::new(shared.config.pages_per_connection_max));
+        Self { session: Session { peer, shared, agent, turns }, streams: FuturesUnordered::new() }
     }
 }
 
@@ -57,7 +60,8 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = ();
 
     fn listen_protocol(&self) -> SubstreamProtocol<Upgrade> {
-        SubstreamProtocol::new(Upgrade, ()).with_timeout(NEGOTIATION_TIMEOUT)
+        let is_dual = self.session.shared.config.server.accepts == Flavours::BOTH;
+        SubstreamProtocol::new(Upgrade { is_dual }, ()).with_timeout(NEGOTIATION_TIMEOUT)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, (), Infallible>> {
@@ -74,6 +78,7 @@ impl ConnectionHandler for Handler {
             let shared = &self.session.shared;
             if self.streams.len() >= shared.config.streams_per_connection_max {
                 Counters::count(&shared.counters.streams_refused);
+                tracing::debug!(peer = %self.session.peer, "stream refused: the connection has its most");
                 return;
             }
             self.streams.push(self.session.clone().serve(stream).boxed());
@@ -87,17 +92,19 @@ impl fmt::Debug for Handler {
     }
 }
 
-/// Accepts streams of the protocol, and lists `/rendezvous/dual/1.0.0` beside it: the sign that this point keeps a record
-/// of each flavour. A stream under that name is served alike.
+/// Accepts streams of the protocol. Beside it a point that takes records of both flavours lists
+/// `/rendezvous/dual/1.0.0`, the sign that it keeps one of each; a stream under that name is served alike.
 #[derive(Clone, Copy, Debug)]
-pub struct Upgrade;
+pub struct Upgrade {
+    is_dual: bool,
+}
 
 impl UpgradeInfo for Upgrade {
     type Info = StreamProtocol;
-    type InfoIter = [StreamProtocol; 2];
+    type InfoIter = iter::Take<array::IntoIter<StreamProtocol, 2>>;
 
-    fn protocol_info(&self) -> [StreamProtocol; 2] {
-        [PROTOCOL, DUAL_PROTOCOL]
+    fn protocol_info(&self) -> Self::InfoIter {
+        [PROTOCOL, DUAL_PROTOCOL].into_iter().take(if self.is_dual { 2 } else { 1 })
     }
 }
 

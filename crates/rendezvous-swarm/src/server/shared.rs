@@ -6,10 +6,12 @@ use std::sync::{
 };
 
 use futures::task::AtomicWaker;
+use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{RequestReader, Server},
+    server::{Refusal, Register, Registered, RequestReader, Server, Settled, Unregister},
 };
+use rendezvous_wire::Ttl;
 
 use super::config::Config;
 use crate::clock::Clock;
@@ -37,6 +39,8 @@ pub(super) struct Counters {
     pub(super) slow_senders: AtomicU64,
     pub(super) slow_readers: AtomicU64,
     pub(super) idle_streams: AtomicU64,
+    pub(super) spent_streams: AtomicU64,
+    pub(super) pages_awaited: AtomicU64,
     pub(super) agents_awaited: AtomicU64,
 }
 
@@ -56,6 +60,10 @@ pub struct ShellStats {
     pub slow_readers: u64,
     /// Streams closed because they were silent for [`Config::idle_timeout`].
     pub idle_streams: u64,
+    /// Streams closed because they had carried [`Config::requests_per_stream_max`].
+    pub spent_streams: u64,
+    /// Answers that waited because the connection had [`Config::pages_per_connection_max`] under way.
+    pub pages_awaited: u64,
     /// Answers that waited for the requester's agent version.
     pub agents_awaited: u64,
 }
@@ -74,6 +82,8 @@ impl Counters {
             slow_senders: read(&self.slow_senders),
             slow_readers: read(&self.slow_readers),
             idle_streams: read(&self.idle_streams),
+            spent_streams: read(&self.spent_streams),
+            pages_awaited: read(&self.pages_awaited),
             agents_awaited: read(&self.agents_awaited),
         }
     }
@@ -81,6 +91,7 @@ impl Counters {
 
 impl Shared {
     pub(super) fn new(config: Config, seed: [u8; 16]) -> Self {
+        let config = config.bounded();
         let clock = Clock::start();
         let server = Server::new(clock.now(), config.server.clone(), seed);
         Self {
@@ -98,6 +109,24 @@ impl Shared {
     /// connections along, and every operation leaves the registry consistent before it can panic in the next one.
     pub(super) fn lock(&self) -> MutexGuard<'_, Server> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// REGISTER, up to the point where it can be answered.
+    pub(super) fn register(&self, peer: &PeerId, register: Register<'_>) -> Result<Ttl, Refusal> {
+        self.with_server(|server, now| match server.handle_register(now, peer, register)? {
+            Registered::Done(ttl) => Ok(ttl),
+            Registered::Pending(id) => {
+                let settled = commit(server, now).into_iter().find(|settled| settled.id == id);
+                settled.map_or(Err(Refusal::StoreFailed), |settled| settled.result)?.ok_or(Refusal::StoreFailed)
+            }
+        })
+    }
+
+    pub(super) fn unregister(&self, peer: &PeerId, unregister: &Unregister<'_>) {
+        self.with_server(|server, now| {
+            server.handle_unregister(now, peer, unregister);
+            commit(server, now);
+        });
     }
 
     /// Acts on the point, and wakes the behaviour if that gave it something to do.
@@ -126,4 +155,14 @@ impl Shared {
     pub(super) fn register_waker(&self, waker: &std::task::Waker) {
         self.waker.register(waker);
     }
+}
+
+/// The commit seam: where changes would be written to a log. A registry in memory has nothing to wait for, so what was
+/// checked is committed on the spot; without `deferred_commit` there is nothing to do at all.
+fn commit(server: &mut Server, now: Time) -> Vec<Settled> {
+    let mut settled = Vec::new();
+    while let Some(batch) = server.poll_commit() {
+        settled.extend(server.handle_committed(now, batch.id, Ok(())));
+    }
+    settled
 }

@@ -1,19 +1,25 @@
 //! One inbound stream: frames in, answers out, in order, until its end.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Instant};
 
-use asynchronous_codec::FramedRead;
 use bytes::Bytes;
-use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _, FutureExt as _, StreamExt as _, future::Either};
-use futures_timer::Delay;
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use libp2p_identity::PeerId;
-use rendezvous_core::server::{Command, Discover, Discovered, Refusal, Registered, Requester, registered_frame};
-use rendezvous_wire::{FrameCodec, MessageType, Page};
+use rendezvous_core::server::{Command, Discover, Discovered, Refusal, Requester, registered_frame};
+use rendezvous_wire::{CodecError, MessageType, Page};
 
 use super::{
     agent::Agent,
+    alarm::Alarm,
+    config::WRITE_BYTES,
+    frames::Frames,
     shared::{Counters, Shared},
+    turns::{Turn, Turns},
 };
+
+/// Requests of one stream that are answered before the connection's other streams, and the tasks beside it, have their
+/// turn.
+const REQUESTS_PER_TURN: u32 = 32;
 
 /// What a stream's future needs.
 #[derive(Clone)]
@@ -21,108 +27,148 @@ pub(super) struct Session {
     pub(super) peer: PeerId,
     pub(super) shared: Arc<Shared>,
     pub(super) agent: Arc<Agent>,
+    pub(super) turns: Arc<Turns>,
 }
 
 /// What is written in return for a frame.
 enum Answer {
     Frame(Vec<u8>),
-    Page(Page),
+    Page(Page, #[expect(dead_code, reason = "held until the page is written")] Turn),
     /// UNREGISTER has none.
     Nothing,
     /// Nothing that the other side would understand: the stream ends.
     Close,
 }
 
+impl Answer {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Frame(frame) => frame,
+            Self::Page(page, _) => page.as_bytes(),
+            Self::Nothing | Self::Close => &[],
+        }
+    }
+}
+
+/// What comes next on a stream.
+enum Next {
+    Frame(Bytes),
+    /// Nothing, and nothing has been begun.
+    End,
+    /// A frame that will not be complete, or none.
+    Broken,
+}
+
 impl Session {
     /// Serves a stream until it ends or breaks a rule.
-    pub(super) async fn serve<S>(self, stream: S)
+    ///
+    /// Between frames it is closed in order, for those who read until the end. Within one it is reset: the other side may
+    /// be writing still, and what it writes is read no more.
+    pub(super) async fn serve<S>(self, mut stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let counters = &self.shared.counters;
+        let (config, counters) = (&self.shared.config, &self.shared.counters);
         Counters::count(&counters.streams);
-        let codec = FrameCodec::new(self.shared.config.request_bytes_max);
-        let mut frames = FramedRead::new(stream, codec);
-        while let Some(payload) = self.next_frame(&mut frames).await {
+        let mut frames = Frames::new(config.request_bytes_max);
+        let mut alarm = Alarm::default();
+        let mut requests: u32 = 0;
+        loop {
+            let payload = match self.next(&mut frames, &mut stream, &mut alarm).await {
+                Next::Frame(payload) => payload,
+                Next::End => break,
+                Next::Broken => return,
+            };
             let answer = self.answer(&payload).await;
-            let bytes = match &answer {
-                Answer::Frame(frame) => &frame[..],
-                Answer::Page(page) => page.as_bytes(),
-                Answer::Nothing => continue,
-                Answer::Close => {
-                    Counters::count(&counters.bad_frames);
-                    break;
-                }
-            };
-            let write = async {
-                frames.write_all(bytes).await?;
-                frames.flush().await
-            };
-            match within(self.shared.config.write_timeout, write).await {
-                Some(Ok(())) => {}
-                // It has left before its answer, which is its right.
-                Some(Err(_)) => return,
-                None => {
-                    Counters::count(&counters.slow_readers);
-                    return;
+            drop(payload);
+            if let Answer::Close = answer {
+                Counters::count(&counters.bad_frames);
+                tracing::debug!(peer = %self.peer, "stream closed: a message that is no request");
+                break;
+            }
+            for part in answer.as_bytes().chunks(WRITE_BYTES) {
+                let write = async {
+                    stream.write_all(part).await?;
+                    stream.flush().await
+                };
+                match alarm.within(config.write_timeout, write).await {
+                    Some(Ok(())) => {}
+                    // It has left before its answer, which is its right.
+                    Some(Err(_)) => return,
+                    None => {
+                        Counters::count(&counters.slow_readers);
+                        tracing::debug!(peer = %self.peer, "stream cut: its answer was not read in time");
+                        return;
+                    }
                 }
             }
+            drop(answer);
+            requests = requests.saturating_add(1);
+            if config.requests_per_stream_max.is_some_and(|max| requests >= max.get()) {
+                Counters::count(&counters.spent_streams);
+                break;
+            }
+            if requests.is_multiple_of(REQUESTS_PER_TURN) {
+                yield_now().await;
+            }
         }
-        // Some clients read until the end.
-        let _ = within(self.shared.config.write_timeout, frames.close()).await;
+        let _ = alarm.within(config.write_timeout, stream.close()).await;
     }
 
-    /// The next payload; `None` at the end, or where the stream cannot or must not be read on.
-    async fn next_frame<S>(&self, frames: &mut FramedRead<S, FrameCodec>) -> Option<Bytes>
+    async fn next<S>(&self, frames: &mut Frames, stream: &mut S, alarm: &mut Alarm) -> Next
     where
         S: AsyncRead + Unpin,
     {
         let (config, counters) = (&self.shared.config, &self.shared.counters);
-        let mut has_begun = !frames.read_buffer().is_empty();
-        let mut deadline = Delay::new(if has_begun { config.frame_timeout } else { config.idle_timeout });
+        let mut due = None;
         poll_fn(|cx| {
-            if let Poll::Ready(frame) = frames.poll_next_unpin(cx) {
+            if let Poll::Ready(frame) = frames.poll_next(cx, stream) {
                 return Poll::Ready(match frame {
-                    Some(Ok(payload)) => Some(payload),
-                    Some(Err(error)) => {
-                        if let rendezvous_wire::CodecError::Frame(_) = error {
+                    Ok(Some(payload)) => Next::Frame(payload),
+                    Ok(None) => Next::End,
+                    Err(error) => {
+                        if let CodecError::Frame(_) = error {
                             Counters::count(&counters.bad_frames);
+                            tracing::debug!(peer = %self.peer, %error, "stream cut");
                         }
-                        None
+                        Next::Broken
                     }
-                    None => None,
                 });
             }
             // A frame has its deadline from its first byte on.
-            if !has_begun && !frames.read_buffer().is_empty() {
-                has_begun = true;
-                deadline.reset(config.frame_timeout);
-            }
-            if deadline.poll_unpin(cx).is_ready() {
-                Counters::count(if has_begun { &counters.slow_senders } else { &counters.idle_streams });
-                return Poll::Ready(None);
-            }
-            Poll::Pending
+            let has_begun = frames.has_begun();
+            let due = match due {
+                Some((due, for_begun)) if for_begun == has_begun => due,
+                _ => {
+                    let limit = if has_begun { config.frame_timeout } else { config.idle_timeout };
+                    due.insert((Instant::now() + limit, has_begun)).0
+                }
+            };
+            alarm.poll(due, cx).map(|()| {
+                if has_begun {
+                    Counters::count(&counters.slow_senders);
+                    tracing::debug!(peer = %self.peer, "stream cut: its frame was not complete in time");
+                    return Next::Broken;
+                }
+                Counters::count(&counters.idle_streams);
+                Next::End
+            })
         })
         .await
     }
 
     async fn answer(&self, payload: &Bytes) -> Answer {
         let (kind, refusal) = match self.shared.reader.read(&self.peer, payload) {
-            Ok(Command::Register(register)) => {
-                match self.shared.with_server(|server, now| server.handle_register(now, &self.peer, register)) {
-                    Ok(Registered::Done(ttl)) => return Answer::Frame(registered_frame(ttl)),
-                    // The behaviour switches deferred commits off; see `Config::server`.
-                    Ok(Registered::Pending(_)) => (MessageType::Register, Refusal::StoreFailed),
-                    Err(refusal) => (MessageType::Register, refusal),
-                }
-            }
+            Ok(Command::Register(register)) => match self.shared.register(&self.peer, register) {
+                Ok(ttl) => return Answer::Frame(registered_frame(ttl)),
+                Err(refusal) => (MessageType::Register, refusal),
+            },
             Ok(Command::Unregister(unregister)) => {
-                self.shared.with_server(|server, now| server.handle_unregister(now, &self.peer, &unregister));
+                self.shared.unregister(&self.peer, &unregister);
                 return Answer::Nothing;
             }
             Ok(Command::Discover(discover)) => match self.discover(&discover).await {
-                Ok(page) => return Answer::Page(page),
+                Ok((page, turn)) => return Answer::Page(page, turn),
                 Err(refusal) => (MessageType::Discover, refusal),
             },
             Err(rejected) => {
@@ -139,13 +185,21 @@ impl Session {
         if refusal.encode_frame(kind, &mut frame) { Answer::Frame(frame) } else { Answer::Close }
     }
 
-    async fn discover(&self, discover: &Discover<'_>) -> Result<Page, Refusal> {
+    async fn discover(&self, discover: &Discover<'_>) -> Result<(Page, Turn), Refusal> {
         loop {
+            let turn = match self.turns.try_take() {
+                Some(turn) => turn,
+                None => {
+                    Counters::count(&self.shared.counters.pages_awaited);
+                    self.turns.take().await
+                }
+            };
             let (agent_reads, may_wait) = self.agent.reads();
             let requester = Requester { peer: self.peer, agent_reads, may_wait };
             match self.shared.with_server(|server, now| server.handle_discover(now, &requester, discover))? {
-                Discovered::Page(page) => return Ok(page),
+                Discovered::Page(page) => return Ok((page, turn)),
                 Discovered::AgentUnknown => {
+                    drop(turn);
                     Counters::count(&self.shared.counters.agents_awaited);
                     self.agent.wait().await;
                 }
@@ -154,10 +208,16 @@ impl Session {
     }
 }
 
-/// What a future comes to, unless it takes longer.
-async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    match futures::future::select(std::pin::pin!(future), Delay::new(limit)).await {
-        Either::Left((output, _)) => Some(output),
-        Either::Right(_) => None,
-    }
+/// Gives way once.
+pub(super) async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -1,0 +1,219 @@
+//! Streams that are bytes in memory: what needs no swarm.
+
+use std::{
+    io,
+    num::NonZeroU32,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{AsyncRead, AsyncWrite, executor::block_on};
+use libp2p_core::upgrade::UpgradeInfo as _;
+use libp2p_identity::Keypair;
+use libp2p_swarm::ConnectionHandler as _;
+use rendezvous_record::{Flavour, Flavours, Limits, VerifiedRecord};
+use rendezvous_wire::{Discover, Register, Request, Response, Status, Unregister, frame};
+
+use super::{shared::Shared, stream::Session, turns::Turns, *};
+use crate::{DUAL_PROTOCOL, PROTOCOL};
+
+/// A stream whose other side has said all that it will, and takes whatever comes.
+#[derive(Clone, Default)]
+struct Said {
+    bytes: Arc<Mutex<io::Cursor<Vec<u8>>>>,
+    answers: Arc<Mutex<Vec<u8>>>,
+    /// It takes nothing after all.
+    is_deaf: bool,
+}
+
+impl AsyncRead for Said {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(io::Read::read(&mut *self.bytes.lock().expect("no panic"), buffer))
+    }
+}
+
+impl AsyncWrite for Said {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_deaf {
+            return Poll::Pending;
+        }
+        self.answers.lock().expect("no panic").extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+struct Peer {
+    key: Keypair,
+    shared: Arc<Shared>,
+}
+
+impl Peer {
+    fn new(config: Config) -> Self {
+        Self {
+            key: Keypair::ed25519_from_bytes([7; 32]).expect("a key"),
+            shared: Arc::new(Shared::new(config, [7; 16])),
+        }
+    }
+
+    fn session(&self) -> Session {
+        let turns = Arc::new(Turns::new(self.shared.config.pages_per_connection_max));
+        let (peer, shared, agent) = (self.key.public().to_peer_id(), self.shared.clone(), Arc::default());
+        Session { peer, shared, agent, turns }
+    }
+
+    /// What is answered to these requests on one stream: status, and number of registrations.
+    fn say(&self, requests: &[Request<'_>]) -> Vec<(Status, usize)> {
+        let mut bytes = Vec::new();
+        requests.iter().for_each(|request| request.encode_frame(&mut bytes));
+        let stream = Said { bytes: Arc::new(Mutex::new(io::Cursor::new(bytes))), ..Said::default() };
+        block_on(self.session().serve(stream.clone()));
+        let answers = stream.answers.lock().expect("no panic");
+        let (mut rest, mut said) = (&answers[..], Vec::new());
+        while let Some((payload, len)) = frame::split(rest, usize::MAX).expect("frames") {
+            said.push(match Response::decode(payload).expect("an answer") {
+                Response::Register(answer) => (answer.status.expect("a status"), 0),
+                Response::Discover(answer) => (answer.status.expect("a status"), answer.registrations.iter().count()),
+            });
+            rest = &rest[len..];
+        }
+        assert!(rest.is_empty(), "there are bytes behind the answers");
+        said
+    }
+
+    fn record(&self) -> Vec<u8> {
+        let addresses = ["/ip4/192.0.2.1/tcp/4001".parse().expect("an address")];
+        let record = VerifiedRecord::sign(&self.key, Flavour::Standard, 1, &addresses, &Limits::default());
+        record.expect("a record").envelope().to_vec()
+    }
+}
+
+const DISCOVER: Request<'_> =
+    Request::Discover(Discover { namespace: Some(b"chat"), limit: None, cookie: None, reads: None });
+
+#[test]
+fn changes_that_take_the_way_of_the_commit_seam_are_answered() {
+    for deferred_commit in [false, true] {
+        let mut config = Config::default();
+        config.server.deferred_commit = deferred_commit;
+        config.server.registrations_per_peer_max = 1;
+        let peer = Peer::new(config);
+        let record = peer.record();
+        let register = |namespace| {
+            Request::Register(Register {
+                namespace: Some(namespace),
+                signed_peer_record: Some(&record),
+                ttl_secs: None,
+            })
+        };
+        let unregister = Request::Unregister(Unregister { namespace: Some(b"chat"), ..Unregister::default() });
+        let said = peer.say(&[register(b"chat"), register(b"news"), DISCOVER, unregister, register(b"news"), DISCOVER]);
+        let ok = |count| (Status::Ok, count);
+        assert_eq!(said, [ok(0), (Status::NotAuthorized, 0), ok(1), ok(0), ok(0)], "deferred: {deferred_commit}");
+    }
+}
+
+#[test]
+fn a_stream_that_has_carried_its_requests_is_closed() {
+    let config = Config { requests_per_stream_max: NonZeroU32::new(2), ..Config::default() };
+    let peer = Peer::new(config);
+    assert_eq!(peer.say(&[DISCOVER, DISCOVER, DISCOVER]).len(), 2);
+    assert_eq!(peer.shared.counters.snapshot().spent_streams, 1);
+}
+
+#[test]
+fn a_stream_that_never_waits_gives_way_between_its_requests() {
+    let requests = [DISCOVER; 100];
+    let mut bytes = Vec::new();
+    requests.iter().for_each(|request| request.encode_frame(&mut bytes));
+    let stream = Said { bytes: Arc::new(Mutex::new(io::Cursor::new(bytes))), ..Said::default() };
+    let peer = Peer::new(Config::default());
+    let mut serving = std::pin::pin!(peer.session().serve(stream));
+    let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+    let mut turns = 1;
+    while serving.as_mut().poll(&mut cx).is_pending() {
+        turns += 1;
+    }
+    assert_eq!(turns, 4);
+    assert_eq!(peer.shared.lock().stats().discovers, 100);
+}
+
+#[test]
+fn only_a_point_that_takes_both_flavours_says_that_it_keeps_both() {
+    let protocols = |accepts| {
+        let mut config = Config::default();
+        config.server.accepts = accepts;
+        let peer = Peer::new(config);
+        let handler = Handler::new(peer.key.public().to_peer_id(), peer.shared.clone(), None);
+        handler.listen_protocol().upgrade().protocol_info().collect::<Vec<_>>()
+    };
+    assert_eq!(protocols(Flavours::BOTH), [PROTOCOL, DUAL_PROTOCOL]);
+    assert_eq!(protocols(Flavours::from(Flavour::Standard)), [PROTOCOL]);
+}
+
+#[test]
+fn who_does_not_read_holds_a_bounded_number_of_pages_and_is_cut() {
+    let config = Config { pages_per_connection_max: 1, write_timeout: Duration::from_millis(50), ..Config::default() };
+    let peer = Peer::new(config);
+    let session = peer.session();
+    let mut bytes = Vec::new();
+    DISCOVER.encode_frame(&mut bytes);
+    let said = || Said { bytes: Arc::new(Mutex::new(io::Cursor::new(bytes.clone()))), ..Said::default() };
+    let deaf = Said { is_deaf: true, ..said() };
+    let served = said();
+    let mut cut = std::pin::pin!(session.clone().serve(deaf));
+    let mut waiting = std::pin::pin!(session.serve(served.clone()));
+    let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+    assert!(cut.as_mut().poll(&mut cx).is_pending());
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(peer.shared.lock().stats().discovers, 1);
+
+    block_on(futures::future::join(cut, waiting));
+    let ShellStats { slow_readers, pages_awaited, .. } = peer.shared.counters.snapshot();
+    assert_eq!((slow_readers, pages_awaited), (1, 1));
+    assert!(!served.answers.lock().expect("no panic").is_empty());
+}
+
+#[test]
+fn a_panic_under_the_lock_leaves_the_point_to_the_others() {
+    let peer = Peer::new(Config::default());
+    let shared = peer.shared.clone();
+    let panicked = std::thread::spawn(move || {
+        let _held = shared.lock();
+        std::panic::resume_unwind(Box::new(()));
+    });
+    assert!(panicked.join().is_err());
+    assert_eq!(peer.say(&[DISCOVER]), [(Status::Ok, 0)]);
+}
+
+#[test]
+fn the_fullest_namespaces_come_first() {
+    let behaviour = Behaviour::with_seed(Config::default(), [7; 16]);
+    for (number, namespaces) in [(1, &["c"][..]), (2, &["a", "b", "c"]), (3, &["b", "c"]), (4, &["d"])] {
+        let key = Keypair::ed25519_from_bytes([number; 32]).expect("a key");
+        let peer = Peer { key, shared: behaviour.shared().clone() };
+        let record = peer.record();
+        for namespace in namespaces {
+            let namespace = Some(namespace.as_bytes());
+            let register = Register { namespace, signed_peer_record: Some(&record), ttl_secs: None };
+            assert_eq!(peer.say(&[Request::Register(register)]), [(Status::Ok, 0)]);
+        }
+    }
+    let named = |max| {
+        let namespaces = behaviour.namespaces(max).into_iter();
+        namespaces.map(|(namespace, count)| (namespace.as_str().to_owned(), count)).collect::<Vec<_>>()
+    };
+    let all = [("c", 3), ("b", 2), ("a", 1), ("d", 1)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(named(usize::MAX), all);
+    assert_eq!(named(2), all[..2]);
+    assert_eq!(named(0), []);
+}
