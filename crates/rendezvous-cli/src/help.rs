@@ -1,4 +1,6 @@
 //! What `--help` says behind the options: examples that work when pasted, and what cannot be told in a line.
+//!
+//! Lines of examples fit a terminal of 80 columns: clap would break them elsewhere than a shell lets them be broken.
 
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
@@ -20,14 +22,15 @@ Examples, one terminal each:
 
 pub(crate) const SERVE: &str = "\
 Example:
-  rendezvous serve --listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/udp/0/quic-v1 --key ./point.key
+  rendezvous serve --listen /ip4/127.0.0.1/tcp/0 --key ./point.key
 
 It prints `peer id: …`, a line `listening: …` per address, the command for a client to try, and from then on statistics \
 when they have changed. Ctrl-C or SIGTERM ends it. It goes on if nobody reads its output.";
 
 pub(crate) const CLIENT: &str = "\
 Example, where PEER is the peer id that `rendezvous serve` prints:
-  rendezvous client --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --every 5
+  rendezvous client --namespace chat --every 5 \\
+    --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER
 
 It registers, keeps the registration, and shows who is registered: `+` who has come, this peer marked, `~` whose addresses \
 have changed, `-` who has gone. It goes on where the point is away, and registers again where the point has forgotten it. \
@@ -37,7 +40,8 @@ What each poll lists is told by `rendezvous discover --help`, and when it ends e
 
 pub(crate) const REGISTER: &str = "\
 Example, where PEER is the peer id that `rendezvous serve` prints:
-  rendezvous register --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --key ./me.key
+  rendezvous register --namespace chat --key ./me.key \\
+    --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER
 
 It stays, refreshes the registration before it ends, and withdraws it on Ctrl-C or SIGTERM, which takes three seconds at \
 most; a second Ctrl-C ends it at once.
@@ -48,7 +52,8 @@ rendezvous point.";
 
 pub(crate) const DISCOVER: &str = "\
 Example, where PEER is the peer id that `rendezvous serve` prints:
-  rendezvous discover --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --limit 10
+  rendezvous discover --namespace chat --limit 10 \\
+    --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER
 
 Each registration is listed once, and this peer's own one is left out. The walk over the point's pages ends with the last \
 page, at --limit, after 10 million registrations or 100,000 pages, or when the point gives the same cookie again.
@@ -64,7 +69,8 @@ registered again.";
 
 pub(crate) const UNREGISTER: &str = "\
 Example, where PEER is the peer id that `rendezvous serve` prints:
-  rendezvous unregister --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER --namespace chat --key ./me.key
+  rendezvous unregister --namespace chat --key ./me.key \\
+    --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER
 
 The protocol has no answer to this: it is done when the request is written to a point that speaks the protocol.";
 

@@ -61,7 +61,8 @@ fn generate(key_type: args::KeyType) -> Result<(Keypair, Vec<u8>), Error> {
     Ok((keypair, bytes))
 }
 
-/// libp2p reads RSA keys, and neither makes nor writes them.
+/// libp2p reads RSA keys, and neither makes nor writes them. What makes the key here is used for nothing else: libp2p
+/// signs with it.
 fn generate_rsa() -> Result<(Keypair, Vec<u8>), Error> {
     let made = RsaPrivateKey::new(&mut OsRng, RSA_BITS).map_err(|error| Error::NoKey(error.to_string()))?;
     let der = made.to_pkcs1_der().map_err(|error| Error::NoKey(error.to_string()))?;

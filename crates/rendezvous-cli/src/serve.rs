@@ -3,7 +3,7 @@
 use std::{env, path::PathBuf, time::Duration};
 
 use libp2p::{
-    Multiaddr, Swarm,
+    Multiaddr, PeerId, Swarm,
     futures::StreamExt,
     identify, ping,
     swarm::{NetworkBehaviour, SwarmEvent},
@@ -12,7 +12,7 @@ use rendezvous_core::server::EVENTS_MAX;
 use rendezvous_swarm::server;
 use rendezvous_wire::Ttl;
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
 use crate::{
     address,
@@ -30,6 +30,9 @@ const KEY_FILE: &str = "key";
 
 /// Longest time that a connection's encryption and multiplexing may take to agree.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest time for closing the connections at the end.
+const GOODBYE_MAX: Duration = Duration::from_millis(500);
 
 /// A point's protocols. Identify tells what the requesters read; ping notices dead connections.
 #[derive(NetworkBehaviour)]
@@ -74,7 +77,7 @@ pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
             signal = signals.next() => {
                 signal.map_err(Error::Start)?;
                 signals.end_at_next();
-                return point.leave();
+                return point.leave().await;
             }
         }
     }
@@ -145,10 +148,21 @@ impl Point {
         self.output.flush()
     }
 
-    fn leave(mut self) -> Result<(), Error> {
+    /// Says so, to the operator and to whoever is connected: over QUIC, nothing else tells a peer that this one is gone.
+    async fn leave(mut self) -> Result<(), Error> {
         self.say_statistics()?;
         self.output.json(&Told::Shutdown)?;
-        self.output.flush()
+        self.output.flush()?;
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            // One that has gone by now is no matter.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let end = Instant::now() + GOODBYE_MAX;
+        while self.swarm.connected_peers().next().is_some() {
+            let Ok(_) = timeout_at(end, self.swarm.select_next_some()).await else { break };
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Point, run, text};
+use common::{Point, Running, fresh_key, run, text};
 use libp2p::{Multiaddr, Swarm, SwarmBuilder, futures::StreamExt, noise, swarm::SwarmEvent, tcp, yamux};
 use rendezvous_swarm::client::{Behaviour, Config, Event, Namespace};
 
@@ -28,6 +28,36 @@ async fn a_walk_goes_through_all_pages_and_lists_everything_once() {
     assert_eq!((all.len(), distinct.len()), (2 * OF_EACH, 2 * OF_EACH));
     assert_eq!(discover(&["--limit", "1100"]).len(), 1_100);
     assert_eq!(discover(&["--limit", "1000"]).len(), 1_000);
+}
+
+#[tokio::test]
+async fn of_many_the_new_ones_come_by_the_cookie_and_the_gone_ones_by_a_whole_listing() {
+    let point = Point::start(&[]);
+    let mut peers = [peer(), peer()];
+    for peer in &mut peers {
+        register_many(peer, &point).await;
+    }
+    let watch = |more: &[&str]| {
+        let args = ["discover", "--point", &point.address, "--all", "--json", "--every", "1"];
+        let watch = Running::start(&[&args, more].concat());
+        for _ in 0..2 * OF_EACH {
+            assert_eq!(text(&watch.line(), "event"), "found");
+        }
+        watch
+    };
+    let watches = [watch(&[]), watch(&["--fresh"])];
+    let key = fresh_key("late");
+    let args = ["register", "--point", &point.address, "--namespace", "late", "--once", "--key", &key];
+    run(&[&args[..], &["--address", "/ip4/192.0.2.1/tcp/1"]].concat()).succeeded();
+    for watch in &watches {
+        let line = watch.line();
+        assert_eq!((text(&line, "event"), text(&line, "namespace")), ("found".to_owned(), "late".to_owned()));
+    }
+    run(&["unregister", "--point", &point.address, "--namespace", "late", "--key", &key]).succeeded();
+    for watch in &watches {
+        let line = watch.line();
+        assert_eq!((text(&line, "event"), text(&line, "namespace")), ("gone".to_owned(), "late".to_owned()));
+    }
 }
 
 fn peer() -> Swarm<Behaviour> {

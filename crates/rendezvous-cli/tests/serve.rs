@@ -191,3 +191,34 @@ fn bounds_that_leave_nothing_are_wrong_usage() {
     assert!(run(&["serve", "--min-ttl", "0"]).error(2).contains("--min-ttl"));
     assert!(run(&["serve", "--listen", "127.0.0.1:1"]).error(2).contains("multiaddr"));
 }
+
+#[test]
+fn stats_lists_the_namespaces_the_fullest_first() {
+    for json in [false, true] {
+        let more: &[&str] = if json { &["--json"] } else { &[] };
+        let key = fresh_key("listed");
+        let args = ["serve", "--listen", LOOPBACK, "--key", &key, "--stats", "--stats-interval", "1"];
+        let point = Running::start(&[&args, more].concat());
+        let address = match json {
+            false => point.line_with("listening: ").replace("listening: ", ""),
+            true => {
+                let start: serde_json::Value = serde_json::from_str(&point.line()).expect("it is JSON");
+                start["addresses"][0].as_str().expect("an address").to_owned()
+            }
+        };
+        for namespace in ["once", "twice", "twice"] {
+            let args = ["register", "--point", &address, "--namespace", namespace, "--once"];
+            run(&[&args[..], &["--address", "/ip4/192.0.2.1/tcp/1"]].concat()).succeeded();
+        }
+        if json {
+            let expected = serde_json::json!([
+                { "namespace": "twice", "registrations": 2 },
+                { "namespace": "once", "registrations": 1 },
+            ]);
+            while serde_json::from_str::<serde_json::Value>(&point.line()).expect("it is JSON")["top"] != expected {}
+        } else {
+            point.line_with("statistics: 3 registrations in 2 namespaces; so far ");
+            assert_eq!([point.line(), point.line()], ["         2  twice", "         1  once"]);
+        }
+    }
+}

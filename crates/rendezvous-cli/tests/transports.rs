@@ -87,3 +87,24 @@ fn a_name_that_does_not_exist_is_4_in_one_line() {
     let ended = run(&["discover", "--point", point, "--timeout", "2"]);
     assert!(ended.error(4).contains("check the address"), "{ended:?}");
 }
+
+#[test]
+fn a_point_that_ends_says_so_over_quic_and_its_clients_register_with_the_next() {
+    let key = fresh_key("next");
+    let serve = |address: &str| Running::start(&["serve", "--listen", address, "--key", &key]);
+    let point = serve("/ip4/127.0.0.1/udp/0/quic-v1");
+    let address = point.line_with("listening: ").replace("listening: ", "");
+    let client = Running::start(&["client", "--point", &address, "--every", "1", "--json"]);
+    let event = |name: &str| while text(&client.line(), "event") != name {};
+    event("registered");
+    event("found");
+    point.signal("INT");
+    point.ended().succeeded();
+    let (listen, _) = address.split_once("/p2p/").expect("it has a peer id");
+    let _point = serve(listen);
+    // A connection that nobody closes is given up after ten seconds, and a request on it with it.
+    event("registered");
+    client.signal("INT");
+    let ended = client.ended();
+    assert!(!ended.succeeded().stderr.iter().any(|note| note.contains("no answer within")), "{ended:?}");
+}

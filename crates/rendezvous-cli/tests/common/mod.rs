@@ -82,7 +82,12 @@ impl Running {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn_as_it_is(command.stdin(Stdio::null()))
+    }
+
+    /// With the standard input that the command has.
+    pub(crate) fn spawn_as_it_is(command: &mut Command) -> Self {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
         let stdout = lines(child.stdout.take().expect("it is piped"));
         let stderr = lines(child.stderr.take().expect("it is piped"));
