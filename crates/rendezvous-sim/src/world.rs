@@ -127,7 +127,7 @@ impl World {
         let peer = key.public().to_peer_id();
         let mut client = Client::new(config, key, self.rng.random());
         client.set_addresses(self.now, fixtures::addresses(index as u64));
-        let reader = AnswerReader::new(Limits::default(), self.rng.random());
+        let reader = AnswerReader::new(Limits::default());
         self.participants.push(Participant { client, reader, peer, timer: None, events: Vec::new(), is_up: true });
         index
     }

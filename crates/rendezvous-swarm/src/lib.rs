@@ -34,9 +34,12 @@
 
 pub mod client;
 mod clock;
+mod convert;
 pub mod server;
 
 use libp2p_swarm::StreamProtocol;
+
+pub use self::convert::{ConvertError, from_signed_envelope, to_peer_record};
 
 /// Protocol that is spoken.
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new(rendezvous_wire::PROTOCOL);

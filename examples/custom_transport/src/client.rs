@@ -44,7 +44,7 @@ impl Peer {
         let seed = key.derive_secret(b"jitter").expect("an Ed25519 key derives secrets");
         let mut client = Client::new(ClientConfig::default(), key, seed);
         client.set_addresses(clock.now(), vec![own_address.parse()?]);
-        let reader = AnswerReader::new(Limits::default(), seed);
+        let reader = AnswerReader::new(Limits::default());
         let frames = FramedRead::new(read, FrameCodec::new(frame::RESPONSE_BYTES_MAX));
         Ok(Self { client, reader, clock, point, frames, write })
     }

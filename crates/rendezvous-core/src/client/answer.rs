@@ -90,7 +90,7 @@ impl Skipped {
 /// let response = RegisterResponse { status: Some(Status::Ok), ttl_secs: Some(7_200), ..Default::default() };
 /// let payload = Bytes::from(Response::Register(response).to_message().encode());
 ///
-/// let mut reader = AnswerReader::new(Default::default(), [0; 32]);
+/// let mut reader = AnswerReader::new(Default::default());
 /// let answer = reader.read(RequestKind::Register, None, payload)?;
 /// assert_eq!(answer, Answer::Registered { ttl: Ttl::from_secs(7_200) });
 /// # Ok::<(), rendezvous_core::client::MalformedAnswer>(())
@@ -102,12 +102,8 @@ pub struct AnswerReader {
 
 impl AnswerReader {
     /// A reader of records within these limits.
-    ///
-    /// `seed` is for randomness in verification, of which there is none: the coefficients of batch verification follow
-    /// from what is verified.
     #[must_use]
-    pub fn new(limits: Limits, seed: [u8; 32]) -> Self {
-        let _ = seed;
+    pub fn new(limits: Limits) -> Self {
         Self { verifier: Verifier::new(limits, MemoryLimits::default()) }
     }
 

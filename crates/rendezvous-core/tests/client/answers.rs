@@ -15,7 +15,7 @@ use rendezvous_wire::{
 use crate::rig::*;
 
 fn read(kind: RequestKind, asked: Option<&Namespace>, payload: Vec<u8>) -> Result<Answer, MalformedAnswer> {
-    AnswerReader::new(Limits::default(), [0; 32]).read(kind, asked, Bytes::from(payload))
+    AnswerReader::new(Limits::default()).read(kind, asked, Bytes::from(payload))
 }
 
 fn register_response(status: Option<Status>, text: Option<&[u8]>, ttl_secs: Option<u64>) -> Vec<u8> {
@@ -218,7 +218,7 @@ fn an_empty_or_overlong_cookie_is_none_and_the_page_is_kept() {
 fn an_answer_does_not_keep_its_frame_in_memory() {
     let record = fixtures::record(2, Flavour::Standard);
     let payload = Bytes::from(discover_response(&[listed("chat", &record, Some(60))], None));
-    let mut reader = AnswerReader::new(Limits::default(), [0; 32]);
+    let mut reader = AnswerReader::new(Limits::default());
     let answer = reader.read(RequestKind::Discover, Some(&chat()), payload.clone());
     assert!(answer.is_ok());
     assert!(payload.is_unique(), "neither the answer nor the reader holds a part of it");

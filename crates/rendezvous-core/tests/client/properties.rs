@@ -336,7 +336,7 @@ proptest! {
 
     #[test]
     fn no_payload_harms_the_reader(payload in prop::collection::vec(any::<u8>(), 0..300), asked in any::<bool>()) {
-        let mut reader = rendezvous_core::client::AnswerReader::new(Default::default(), [0; 32]);
+        let mut reader = rendezvous_core::client::AnswerReader::new(Default::default());
         let (asked, payload) = (asked.then(chat), bytes::Bytes::from(payload));
         for kind in [RequestKind::Register, RequestKind::Unregister, RequestKind::Discover] {
             let _ = reader.read(kind, asked.as_ref(), payload.clone());

@@ -37,7 +37,7 @@ impl Readers {
         match place.and_then(|place| kept.remove(place)) {
             Some((_, reader)) => reader,
             // No randomness is drawn in verification: the seed is of no consequence.
-            None => AnswerReader::new(self.limits.clone(), [0; 32]),
+            None => AnswerReader::new(self.limits.clone()),
         }
     }
 

@@ -99,7 +99,7 @@ fn peer_bytes(peer: u8) -> [u8; 4] {
 
 /// Some peers come from one prefix, some from another, and some from nowhere.
 fn prefix_of(peer: u8) -> Option<IpPrefix> {
-    (peer % 3 > 0).then_some(IpPrefix::V4([10, 0, peer % 3]))
+    (!peer.is_multiple_of(3)).then_some(IpPrefix::V4([10, 0, peer % 3]))
 }
 
 fn epoch() -> Time {
