@@ -463,6 +463,27 @@ mod commit_seam {
     }
 
     #[test]
+    fn withdrawals_that_wait_are_bounded_too() {
+        let mut point = Desk::with(|config| {
+            config.deferred_commit = true;
+            config.pending_max = 10;
+        });
+        for namespace in ["a", "b", "c", "d"] {
+            pending(&mut point, 1, namespace);
+        }
+        let batch = point.server.poll_commit().unwrap();
+        point.server.handle_committed(point.now, batch.id, Ok(()));
+        for _ in 0..100 {
+            point.unregister(&peer(1), None);
+        }
+        let batch = point.server.poll_commit().unwrap();
+        assert_eq!(batch.changes.len(), 10);
+        assert!(point.server.stats().refusals >= 97);
+        point.server.handle_committed(point.now, batch.id, Ok(()));
+        assert_eq!(point.server.stats().registrations, 0);
+    }
+
+    #[test]
     fn a_withdrawal_follows_the_registration_that_still_waits() {
         let mut point = deferred();
         pending(&mut point, 1, "chat");

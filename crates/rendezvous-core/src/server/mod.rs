@@ -315,7 +315,8 @@ impl Server {
         Ok(Registered::Pending(self.queue(Change::Put(put), Some(reserved), peer_range.start, peer_range.len())))
     }
 
-    /// UNREGISTER from `peer`: what it names is listed no longer. It has no answer.
+    /// UNREGISTER from `peer`: what it names is listed no longer. It has no answer; where too much waits to be committed it is
+    /// dropped and counted as refused.
     pub fn handle_unregister(&mut self, now: Time, peer: &PeerId, unregister: &Unregister<'_>) {
         self.advance(now);
         let mut buffer = PeerBytes::new();
@@ -332,6 +333,11 @@ impl Server {
             }
         };
         for namespace in namespaces {
+            // A withdrawal that is lost so ends with its TTL; without an answer nobody can be told.
+            if self.pending.len >= self.config.pending_max {
+                self.refused(peer, &Refusal::Overloaded);
+                return;
+            }
             self.position += 1;
             let position = self.position;
             if self.config.deferred_commit {
