@@ -18,7 +18,7 @@ pub struct BatchId(pub(super) u64);
 
 /// One entry of the log that the registry is a fold over.
 ///
-/// Expiry is no entry: it follows from what the entries say and the time.
+/// Expiry follows from what the entries say and the time; [`Change::Forget`] only spares the log from growing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A registration, new or renewed.
@@ -31,6 +31,16 @@ pub enum Change {
         namespace: Namespace,
         /// Position that the withdrawal takes: changes are ordered by it.
         position: u64,
+    },
+    /// A record that has ended by its TTL: the log need not keep it. It takes no position, and nothing is lost where it is
+    /// not carried out.
+    Forget {
+        /// Whose.
+        peer: PeerId,
+        /// Where.
+        namespace: Namespace,
+        /// Of this flavour.
+        flavour: Flavour,
     },
 }
 

@@ -25,6 +25,9 @@ pub const AGENT_PATIENCE: Duration = Duration::from_millis(250);
 /// Events kept for a listener that is slow.
 pub const EVENTS_MAX: usize = 4_096;
 
+/// Bytes of records that may wait to be committed: some 200,000 records of ordinary size.
+pub const PENDING_BYTES_MAX: usize = 64 << 20;
+
 /// Least bytes of a page: the largest record, its namespace and a cookie fit, so that every page goes on.
 const PAGE_BYTES_MIN: usize = RECORD_BYTES_CEILING + (8 << 10);
 
@@ -75,6 +78,9 @@ pub struct ServerConfig {
     pub deferred_commit: bool,
     /// Changes that may wait to be committed. Default 65,536; above it REGISTER is answered E_UNAVAILABLE.
     pub pending_max: usize,
+    /// Bytes of the records in changes that wait to be committed. Default [`PENDING_BYTES_MAX`]; above it REGISTER is
+    /// answered E_UNAVAILABLE.
+    pub pending_bytes_max: usize,
 }
 
 impl Default for ServerConfig {
@@ -100,6 +106,7 @@ impl Default for ServerConfig {
             events_max: 0,
             deferred_commit: false,
             pending_max: 1 << 16,
+            pending_bytes_max: PENDING_BYTES_MAX,
         }
     }
 }

@@ -4,7 +4,7 @@ use libp2p_identity::PeerId;
 use rendezvous_record::Flavour;
 use rendezvous_wire::{Namespace, Ttl};
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, RefusalCounts};
 
 /// Something that has happened at the point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,4 +84,9 @@ pub struct Stats {
     pub served: u64,
     /// Requests refused so far.
     pub refusals: u64,
+    /// Of these, by kind.
+    pub refused: RefusalCounts,
+    /// Records that have ended and could not be taken out of the log, since too many such waited: it drops them when it is
+    /// read next.
+    pub forgets_dropped: u64,
 }

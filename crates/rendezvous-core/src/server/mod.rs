@@ -5,11 +5,14 @@ mod commit;
 mod config;
 mod event;
 mod hash;
+mod kept;
+mod pending;
 mod refusal;
 mod registry;
 mod request;
+mod restore;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use libp2p_identity::PeerId;
 use rendezvous_record::Flavours;
@@ -20,14 +23,20 @@ use rendezvous_wire::{
 pub use self::{
     admission::{Access, IpPrefix, LIMITER_ENTRIES_MAX, Pattern, Policy, Rate},
     commit::{Batch, BatchId, Change, ChangeId, CommitFailed, Put},
-    config::{AGENT_PATIENCE, EVENTS_MAX, REGISTRATIONS_MAX, REGISTRATIONS_PER_PEER_MAX, ServerConfig, TTL_MIN},
+    config::{
+        AGENT_PATIENCE, EVENTS_MAX, PENDING_BYTES_MAX, REGISTRATIONS_MAX, REGISTRATIONS_PER_PEER_MAX, ServerConfig,
+        TTL_MIN,
+    },
     event::{Event, Stats},
-    refusal::{Refusal, STATUS_TEXT_BYTES_MAX},
+    kept::{Kept, KeptRecord},
+    refusal::{Refusal, RefusalCounts, RefusalKind, STATUS_TEXT_BYTES_MAX},
     request::{Command, Discover, Register, Rejected, RequestReader, Unregister},
+    restore::{NotRestorable, Restore},
 };
 use self::{
     admission::{Limiter, Policies},
     hash::Keys,
+    pending::{Forget, Pending, PendingChange, Reserved},
     registry::{Record, Registry},
 };
 use crate::Time;
@@ -145,91 +154,6 @@ pub struct Settled {
     pub result: Result<Option<Ttl>, Refusal>,
 }
 
-/// Changes between check and commit.
-#[derive(Debug, Default)]
-struct Pending {
-    next_change: u64,
-    next_batch: u64,
-    queued: Vec<PendingChange>,
-    batches: VecDeque<PendingBatch>,
-    /// Namespaces of the puts that wait, by peer.
-    puts: BTreeMap<PeerId, Vec<Namespace>>,
-    /// Puts that wait and will be new registrations: in all, by prefix, and by namespace.
-    new: usize,
-    prefixes: BTreeMap<IpPrefix, usize>,
-    namespaces: BTreeMap<Namespace, usize>,
-    /// Bytes that they will add.
-    bytes: u64,
-    /// Changes that wait.
-    len: usize,
-}
-
-#[derive(Clone, Debug)]
-struct PendingChange {
-    id: ChangeId,
-    change: Change,
-    /// What a put holds back; `None` for a withdrawal.
-    put: Option<Reserved>,
-    peer_start: usize,
-    peer_len: usize,
-}
-
-/// What a put that waits counts for against the quotas.
-#[derive(Clone, Copy, Debug)]
-struct Reserved {
-    ttl: Ttl,
-    is_new: bool,
-    bytes: u64,
-}
-
-impl Pending {
-    fn reserve(&mut self, put: &Put, reserved: Reserved) {
-        self.bytes += reserved.bytes;
-        if reserved.is_new {
-            self.new += 1;
-            *self.namespaces.entry(put.namespace.clone()).or_default() += 1;
-            if let Some(prefix) = put.prefix {
-                *self.prefixes.entry(prefix).or_default() += 1;
-            }
-        }
-    }
-
-    fn release(&mut self, put: &Put, reserved: Reserved) {
-        self.bytes -= reserved.bytes;
-        if let Some(puts) = self.puts.get_mut(&put.peer) {
-            if let Some(at) = puts.iter().position(|namespace| *namespace == put.namespace) {
-                puts.swap_remove(at);
-            }
-            if puts.is_empty() {
-                self.puts.remove(&put.peer);
-            }
-        }
-        if reserved.is_new {
-            self.new -= 1;
-            count_down(&mut self.namespaces, &put.namespace);
-            if let Some(prefix) = &put.prefix {
-                count_down(&mut self.prefixes, prefix);
-            }
-        }
-    }
-}
-
-fn count_down<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
-    }
-}
-
-#[derive(Debug)]
-struct PendingBatch {
-    id: BatchId,
-    changes: Vec<PendingChange>,
-    result: Option<Result<(), CommitFailed>>,
-}
-
 impl Server {
     /// A point with an empty registry.
     ///
@@ -309,15 +233,14 @@ impl Server {
             self.apply_put(&put, peer_range.start, peer_range.len(), register.ttl);
             return Ok(Registered::Done(register.ttl));
         }
-        self.pending.puts.entry(*peer).or_default().push(put.namespace.clone());
         let reserved = Reserved { ttl: register.ttl, is_new, bytes: growth as u64 };
         self.pending.reserve(&put, reserved);
         Ok(Registered::Pending(self.queue(Change::Put(put), Some(reserved), peer_range.start, peer_range.len())))
     }
 
-    /// UNREGISTER from `peer`: what it names is listed no longer. It has no answer; where too much waits to be committed it is
-    /// dropped and counted as refused.
-    pub fn handle_unregister(&mut self, now: Time, peer: &PeerId, unregister: &Unregister<'_>) {
+    /// UNREGISTER from `peer`: what it names is listed no longer, or once the change returned is committed. It has no
+    /// answer; where too much waits to be committed it is dropped and counted as refused.
+    pub fn handle_unregister(&mut self, now: Time, peer: &PeerId, unregister: &Unregister<'_>) -> Option<ChangeId> {
         self.advance(now);
         let mut buffer = PeerBytes::new();
         let peer_bytes = buffer.of(peer);
@@ -326,26 +249,28 @@ impl Server {
             Some(_) => Vec::new(),
             None => {
                 let mut namespaces = self.registry.namespaces_of(peer_bytes);
-                namespaces.extend(self.pending.puts.get(peer).into_iter().flatten().cloned());
+                namespaces.extend(self.pending.puts_of(peer).map(|put| put.namespace.clone()));
                 namespaces.sort_unstable();
                 namespaces.dedup();
                 namespaces
             }
         };
+        let mut last = None;
         for namespace in namespaces {
             // A withdrawal that is lost so ends with its TTL; without an answer nobody can be told.
             if self.pending.len >= self.config.pending_max {
                 self.refused(peer, &Refusal::Overloaded);
-                return;
+                break;
             }
             self.position += 1;
             let position = self.position;
             if self.config.deferred_commit {
-                self.queue(Change::Remove { peer: *peer, namespace, position }, None, 0, 0);
+                last = Some(self.queue(Change::Remove { peer: *peer, namespace, position }, None, 0, 0));
             } else {
                 self.apply_remove(peer, &namespace);
             }
         }
+        last
     }
 
     /// DISCOVER: a page of registrations whose records the requester reads, after its cookie.
@@ -396,34 +321,34 @@ impl Server {
         self.refused(peer, &rejected.refusal);
     }
 
+    /// Whether [`Self::poll_commit`] has something to give.
+    #[must_use]
+    pub fn has_commit(&self) -> bool {
+        self.pending.has_batch()
+    }
+
     /// The changes that wait to be written, as one batch; `None` if there are none.
     ///
-    /// Batches may be written while earlier ones still are; they become visible in order.
+    /// Batches may be written while earlier ones still are; they become visible in order. What has ended by its TTL goes
+    /// with the next changes of peers, or by itself once there is much of it.
     pub fn poll_commit(&mut self) -> Option<Batch> {
-        if self.pending.queued.is_empty() {
-            return None;
-        }
-        let changes = core::mem::take(&mut self.pending.queued);
-        let id = BatchId(self.pending.next_batch);
-        self.pending.next_batch += 1;
-        let batch = Batch { id, changes: changes.iter().map(|pending| pending.change.clone()).collect() };
-        self.pending.batches.push_back(PendingBatch { id, changes, result: None });
-        Some(batch)
+        self.pending.take_batch()
     }
 
     /// A batch is durable, or is not and never will be. Returns the changes that this settles, in order: those of the
     /// batch, and of later ones that waited for it.
     pub fn handle_committed(&mut self, now: Time, id: BatchId, result: Result<(), CommitFailed>) -> Vec<Settled> {
         self.advance(now);
-        if let Some(batch) = self.pending.batches.iter_mut().find(|batch| batch.id == id) {
-            batch.result.get_or_insert(result);
-        }
         let mut settled = Vec::new();
-        while let Some(PendingBatch { result: Some(_), .. }) = self.pending.batches.front() {
-            let Some(batch) = self.pending.batches.pop_front() else { break };
+        for batch in self.pending.settle(id, result) {
             let stored = batch.result == Some(Ok(()));
             for change in batch.changes {
                 settled.push(self.settle(change, stored));
+            }
+            if !stored {
+                for forget in batch.forgets {
+                    self.forget(forget);
+                }
             }
         }
         settled
@@ -487,12 +412,29 @@ impl Server {
     fn expire(&mut self, budget: usize) {
         let mut budget = budget;
         while let Some(expired) = self.registry.pop_expired(self.now, &mut budget) {
+            let Ok(peer) = PeerId::from_bytes(&expired.peer) else { continue };
+            if self.config.deferred_commit {
+                for flavour in expired.flavours.iter() {
+                    self.forget(Forget { peer, namespace: expired.namespace.clone(), flavour });
+                }
+            }
+            if !expired.is_gone {
+                continue;
+            }
             self.stats.expiries += 1;
-            if self.config.events_max > 0
-                && let Ok(peer) = PeerId::from_bytes(&expired.peer)
-            {
+            if self.config.events_max > 0 {
                 self.emit(Event::Expired { peer, namespace: expired.namespace });
             }
+        }
+    }
+
+    /// Has the log forget a record that has ended, unless another one takes its place there.
+    fn forget(&mut self, forget: Forget) {
+        let Forget { peer, namespace, flavour } = &forget;
+        let is_replaced = self.pending.has_put(peer, namespace, *flavour)
+            || self.registry.has_record(PeerBytes::new().of(peer), namespace.as_str(), *flavour);
+        if !is_replaced && !self.pending.push_forget(forget) {
+            self.stats.forgets_dropped += 1;
         }
     }
 
@@ -513,7 +455,9 @@ impl Server {
         growth: usize,
     ) -> Result<(), Refusal> {
         let (config, pending) = (&self.config, &self.pending);
-        if pending.len >= config.pending_max {
+        if pending.len >= config.pending_max
+            || pending.record_bytes + register.record.envelope().len() > config.pending_bytes_max
+        {
             return Err(Refusal::Overloaded);
         }
         // A renewal changes no count, and bytes only by how much its record has grown.
@@ -527,13 +471,13 @@ impl Server {
         }
         let peer = &requester.peer;
         let max = config.registrations_per_peer_max;
-        let of_peer = self.registry.count_of(PeerBytes::new().of(peer)) + pending.puts.get(peer).map_or(0, Vec::len);
+        let of_peer = self.registry.count_of(PeerBytes::new().of(peer)) + pending.new_of(peer);
         if of_peer >= max {
             return Err(Refusal::PeerFull { max });
         }
         if let Some(prefix) = requester.prefix {
             let max = config.registrations_per_prefix_max;
-            let of_prefix = self.registry.count_of_prefix(prefix) + pending.prefixes.get(&prefix).copied().unwrap_or(0);
+            let of_prefix = self.registry.count_of_prefix(prefix) + pending.new_from(&prefix);
             if of_prefix >= max {
                 return Err(Refusal::PrefixFull { max });
             }
@@ -541,8 +485,7 @@ impl Server {
         let name = register.namespace;
         let max = self.policies.of(name).and_then(|policy| policy.registrations_max);
         let max = max.unwrap_or(config.registrations_per_namespace_max);
-        if max < usize::MAX && self.registry.count_in(name) + pending.namespaces.get(name).copied().unwrap_or(0) >= max
-        {
+        if max < usize::MAX && self.registry.count_in(name) + pending.new_in(name) >= max {
             return Err(Refusal::NamespaceFull);
         }
         if self.registry.len() + pending.new >= config.registrations_max || !self.registry.has_room() {
@@ -552,8 +495,7 @@ impl Server {
     }
 
     fn is_registered_or_pending(&self, peer: &PeerId, namespace: &str) -> bool {
-        self.is_registered(peer, namespace)
-            || self.pending.puts.get(peer).is_some_and(|puts| puts.iter().any(|put| put.as_str() == namespace))
+        self.is_registered(peer, namespace) || self.pending.puts_of(peer).any(|put| put.namespace.as_str() == namespace)
     }
 
     /// What the requester reads: what it says itself, what it registered with, what its agent version tells, and else a
@@ -584,15 +526,10 @@ impl Server {
     }
 
     fn queue(&mut self, change: Change, put: Option<Reserved>, peer_start: usize, peer_len: usize) -> ChangeId {
-        let id = ChangeId(self.pending.next_change);
-        self.pending.next_change += 1;
-        self.pending.len += 1;
-        self.pending.queued.push(PendingChange { id, change, put, peer_start, peer_len });
-        id
+        self.pending.queue(change, put, peer_start, peer_len)
     }
 
     fn settle(&mut self, pending: PendingChange, stored: bool) -> Settled {
-        self.pending.len -= 1;
         let id = pending.id;
         match (&pending.change, pending.put) {
             (Change::Put(put), Some(reserved)) => {
@@ -638,6 +575,7 @@ impl Server {
 
     fn refused(&mut self, peer: &PeerId, refusal: &Refusal) {
         self.stats.refusals += 1;
+        self.stats.refused.count(refusal.kind());
         if self.config.events_max > 0 {
             self.emit(Event::Refused { peer: *peer, refusal: refusal.clone() });
         }

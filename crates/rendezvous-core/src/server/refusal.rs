@@ -93,7 +93,135 @@ pub enum Refusal {
     StoreFailed,
 }
 
+/// What a [`Refusal`] is, without its particulars: what refusals are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each is the variant of `Refusal` of the same name")]
+pub enum RefusalKind {
+    Malformed,
+    Namespace,
+    RecordMissing,
+    Record,
+    FlavourNotAccepted,
+    ForeignRecord,
+    TtlTooShort,
+    TtlTooLong,
+    Cookie,
+    PeerFull,
+    Full,
+    PrefixFull,
+    NamespaceFull,
+    BytesFull,
+    TooFast,
+    RegisterDenied,
+    DiscoverDenied,
+    DiscoverAllDenied,
+    Overloaded,
+    StoreFailed,
+}
+
+impl RefusalKind {
+    /// Every kind.
+    pub const ALL: [Self; 20] = [
+        Self::Malformed,
+        Self::Namespace,
+        Self::RecordMissing,
+        Self::Record,
+        Self::FlavourNotAccepted,
+        Self::ForeignRecord,
+        Self::TtlTooShort,
+        Self::TtlTooLong,
+        Self::Cookie,
+        Self::PeerFull,
+        Self::Full,
+        Self::PrefixFull,
+        Self::NamespaceFull,
+        Self::BytesFull,
+        Self::TooFast,
+        Self::RegisterDenied,
+        Self::DiscoverDenied,
+        Self::DiscoverAllDenied,
+        Self::Overloaded,
+        Self::StoreFailed,
+    ];
+
+    /// Its name in statistics: words joined by underscores.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Namespace => "namespace",
+            Self::RecordMissing => "record_missing",
+            Self::Record => "record",
+            Self::FlavourNotAccepted => "flavour_not_accepted",
+            Self::ForeignRecord => "foreign_record",
+            Self::TtlTooShort => "ttl_too_short",
+            Self::TtlTooLong => "ttl_too_long",
+            Self::Cookie => "cookie",
+            Self::PeerFull => "peer_full",
+            Self::Full => "full",
+            Self::PrefixFull => "prefix_full",
+            Self::NamespaceFull => "namespace_full",
+            Self::BytesFull => "bytes_full",
+            Self::TooFast => "too_fast",
+            Self::RegisterDenied => "register_denied",
+            Self::DiscoverDenied => "discover_denied",
+            Self::DiscoverAllDenied => "discover_all_denied",
+            Self::Overloaded => "overloaded",
+            Self::StoreFailed => "store_failed",
+        }
+    }
+}
+
+/// Numbers of refusals by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefusalCounts([u64; RefusalKind::ALL.len()]);
+
+impl RefusalCounts {
+    /// Number of refusals of a kind.
+    #[must_use]
+    pub fn of(&self, kind: RefusalKind) -> u64 {
+        self.0[kind as usize]
+    }
+
+    /// The kinds that have occurred, and how often.
+    pub fn iter(&self) -> impl Iterator<Item = (RefusalKind, u64)> {
+        RefusalKind::ALL.into_iter().map(|kind| (kind, self.of(kind))).filter(|&(_, count)| count > 0)
+    }
+
+    pub(super) fn count(&mut self, kind: RefusalKind) {
+        self.0[kind as usize] += 1;
+    }
+}
+
 impl Refusal {
+    /// What it is, without its particulars.
+    #[must_use]
+    pub const fn kind(&self) -> RefusalKind {
+        match self {
+            Self::Malformed => RefusalKind::Malformed,
+            Self::Namespace(_) => RefusalKind::Namespace,
+            Self::RecordMissing => RefusalKind::RecordMissing,
+            Self::Record(_) => RefusalKind::Record,
+            Self::FlavourNotAccepted(_) => RefusalKind::FlavourNotAccepted,
+            Self::ForeignRecord => RefusalKind::ForeignRecord,
+            Self::TtlTooShort { .. } => RefusalKind::TtlTooShort,
+            Self::TtlTooLong { .. } => RefusalKind::TtlTooLong,
+            Self::Cookie => RefusalKind::Cookie,
+            Self::PeerFull { .. } => RefusalKind::PeerFull,
+            Self::Full => RefusalKind::Full,
+            Self::PrefixFull { .. } => RefusalKind::PrefixFull,
+            Self::NamespaceFull => RefusalKind::NamespaceFull,
+            Self::BytesFull => RefusalKind::BytesFull,
+            Self::TooFast { .. } => RefusalKind::TooFast,
+            Self::RegisterDenied => RefusalKind::RegisterDenied,
+            Self::DiscoverDenied => RefusalKind::DiscoverDenied,
+            Self::DiscoverAllDenied => RefusalKind::DiscoverAllDenied,
+            Self::Overloaded => RefusalKind::Overloaded,
+            Self::StoreFailed => RefusalKind::StoreFailed,
+        }
+    }
+
     /// The status that says this on the wire, to a request of this type.
     ///
     /// What a peer is not allowed is `E_NOT_AUTHORIZED` (its quota among it, as in the Go, JavaScript and Nim points);
@@ -212,11 +340,13 @@ mod tests {
             (Refusal::Overloaded, 400, "the rendezvous point is overloaded: try again later"),
             (Refusal::StoreFailed, 300, "the rendezvous point could not store the registration"),
         ];
-        for (refusal, code, text) in cases {
-            assert_eq!(refusal.status(register).code(), code, "{refusal:?}");
-            assert!(refusal.text().starts_with(text), "{refusal:?} says {:?}", refusal.text());
+        for (refusal, code, text) in &cases {
+            assert_eq!(refusal.status(register).code(), *code, "{refusal:?}");
+            assert!(refusal.text().starts_with(*text), "{refusal:?} says {:?}", refusal.text());
             assert!(refusal.text().len() <= STATUS_TEXT_BYTES_MAX);
         }
+        assert_eq!(cases.map(|(refusal, ..)| refusal.kind()), RefusalKind::ALL);
+        assert!(RefusalKind::ALL.into_iter().enumerate().all(|(index, kind)| kind as usize == index));
         assert_eq!(Refusal::Malformed.status(MessageType::Discover).code(), 100);
     }
 

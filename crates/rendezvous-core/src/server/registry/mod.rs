@@ -68,11 +68,14 @@ pub(crate) struct Served<'a> {
     pub(crate) position: u64,
 }
 
-/// What became of a registration whose time has come.
+/// Records whose time has come.
 #[derive(Debug)]
 pub(crate) struct Expired {
     pub(crate) peer: Vec<u8>,
     pub(crate) namespace: Namespace,
+    pub(crate) flavours: Flavours,
+    /// Whether the registration has no other record, and is taken out.
+    pub(crate) is_gone: bool,
 }
 
 #[derive(Debug)]
@@ -158,6 +161,11 @@ impl Registry {
         self.namespaces.find(namespace).map_or(0, |index| self.namespaces.at(index).count as usize)
     }
 
+    /// Whether the peer's registration has a record of this flavour.
+    pub(crate) fn has_record(&self, peer: &[u8], namespace: &str, flavour: Flavour) -> bool {
+        self.find(peer, namespace).is_some_and(|index| self.slots[index].has(flavour))
+    }
+
     /// Bytes by which a record is longer than the one of its flavour that it would replace.
     pub(crate) fn growth(&self, peer: &[u8], namespace: &str, flavour: Flavour, len: usize) -> usize {
         let old = self.find(peer, namespace).map_or(0, |index| usize::from(self.slots[index].lens[flavour.index()]));
@@ -166,8 +174,7 @@ impl Registry {
 
     /// Flavours of one of the peer's registrations: what it can read itself.
     pub(crate) fn flavours_of(&self, peer: &[u8]) -> Option<Flavours> {
-        let slot = &self.slots[self.peers.any(self.context(), peer)?];
-        Some(Flavour::ALL.into_iter().filter(|&flavour| slot.has(flavour)).fold(Flavours::NONE, Flavours::with))
+        Some(self.slots[self.peers.any(self.context(), peer)?].flavours())
     }
 
     /// Flavours of the records in a namespace, or in all.
@@ -201,18 +208,57 @@ impl Registry {
         let namespace_index = self.namespaces.find_or_insert(namespace);
         match self.peers.find(self.context(), peer, namespace_index) {
             Some(index) => {
-                self.renew(index, record, position, deadline);
+                self.unlink(index);
+                self.replace(index, record, position, deadline);
+                self.link(index);
                 self.move_prefix(index, prefix);
                 true
             }
             None => {
                 let index = self.add(namespace_index, record, position, deadline);
+                self.link(index);
                 self.move_prefix(index, prefix);
                 false
             }
         }
     }
 
+    /// Like [`Self::put`] in any order of positions, to be followed by [`Self::finish_restore`]: until then nothing is
+    /// found by position or deadline.
+    pub(crate) fn restore(
+        &mut self,
+        namespace: &Namespace,
+        record: Record<'_>,
+        position: u64,
+        ends: Time,
+        prefix: Option<IpPrefix>,
+    ) {
+        let deadline = self.tick(ends);
+        let peer = &record.bytes[record.peer_start..record.peer_start + record.peer_len];
+        let namespace_index = self.namespaces.find_or_insert(namespace);
+        let index = match self.peers.find(self.context(), peer, namespace_index) {
+            Some(index) => {
+                let position = position.max(self.slots[index].position());
+                self.replace(index, record, position, deadline);
+                index
+            }
+            None => self.add(namespace_index, record, position, deadline),
+        };
+        self.move_prefix(index, prefix);
+    }
+
+    /// Enters what [`Self::restore`] has put in into the orders and the wheel. Returns the highest position.
+    pub(crate) fn finish_restore(&mut self) -> u64 {
+        // Nothing has been removed, so the slots in use are the first ones.
+        let mut indexes: Vec<u32> = (0..self.slots.len() as u32).collect();
+        indexes.sort_unstable_by_key(|&index| self.slots[index].position());
+        for &index in &indexes {
+            self.link(index);
+        }
+        indexes.last().map_or(0, |&index| self.slots[index].position())
+    }
+
+    /// Enters a new slot; to be linked.
     fn add(&mut self, namespace: u32, record: Record<'_>, position: u64, deadline: Tick) -> u32 {
         let mut lens = [0; 2];
         lens[record.flavour.index()] = record.bytes.len() as u16;
@@ -231,7 +277,6 @@ impl Registry {
         self.namespaces.at_mut(namespace).count += 1;
         let context = Context { slots: &self.slots, blobs: &self.blobs };
         self.peers.insert(context, self.slots[index].peer(&self.blobs), index);
-        self.link(index);
         index
     }
 
@@ -242,8 +287,8 @@ impl Registry {
         self.prefixes.release(old);
     }
 
-    fn renew(&mut self, index: u32, record: Record<'_>, position: u64, deadline: Tick) {
-        self.unlink(index);
+    /// Puts a record into the place of the one of its flavour. The slot must not be linked.
+    fn replace(&mut self, index: u32, record: Record<'_>, position: u64, deadline: Tick) {
         let slot = &self.slots[index];
         self.record_bytes -= slot.record_bytes() as u64;
         let other = slot.record(record.flavour.other(), &self.blobs);
@@ -271,7 +316,6 @@ impl Registry {
         slot.set_position(position);
         self.record_bytes += slot.record_bytes() as u64;
         self.blobs.remove(old_blob);
-        self.link(index);
     }
 
     /// Withdraws a registration; whether there was one.
@@ -296,28 +340,32 @@ impl Registry {
         self.namespaces.find(name).map(|index| &self.namespaces.at(index).name)
     }
 
-    /// Takes out the next registration whose last record has ended, and on the way records that ended before the other
-    /// of their registration. `None` when nothing is due or `budget`, in slots touched, is used up.
+    /// Takes out the next records that have ended: all of a registration, or the one that ended before the other. `None`
+    /// when nothing is due or `budget`, in slots touched, is used up.
     pub(crate) fn pop_expired(&mut self, now: Time, budget: &mut usize) -> Option<Expired> {
         let now = self.tick(now);
-        loop {
-            let index = self.wheel.pop_due(&mut self.slots, now, budget)?;
-            // Linked again, so that both ways out unlink alike.
-            self.wheel.insert(&mut self.slots, index);
-            let slot = &self.slots[index];
-            let survivor = Flavour::ALL.into_iter().find(|&flavour| {
-                slot.is_dual() && slot.record(flavour, &self.blobs).is_some_and(|(_, deadline)| deadline > now)
-            });
-            let Some(flavour) = survivor else {
-                let expired = Expired {
-                    peer: slot.peer(&self.blobs).to_vec(),
-                    namespace: self.namespaces.at(slot.namespace).name.clone(),
-                };
-                self.remove_slot(index);
-                return Some(expired);
-            };
-            self.keep_only(index, flavour);
+        let index = self.wheel.pop_due(&mut self.slots, now, budget)?;
+        // Linked again, so that both ways out unlink alike.
+        self.wheel.insert(&mut self.slots, index);
+        let slot = &self.slots[index];
+        let survivor = Flavour::ALL.into_iter().find(|&flavour| {
+            slot.is_dual() && slot.record(flavour, &self.blobs).is_some_and(|(_, deadline)| deadline > now)
+        });
+        let flavours = match survivor {
+            Some(flavour) => Flavours::from(flavour.other()),
+            None => slot.flavours(),
+        };
+        let expired = Expired {
+            peer: slot.peer(&self.blobs).to_vec(),
+            namespace: self.namespaces.at(slot.namespace).name.clone(),
+            flavours,
+            is_gone: survivor.is_none(),
+        };
+        match survivor {
+            Some(flavour) => self.keep_only(index, flavour),
+            None => self.remove_slot(index),
         }
+        Some(expired)
     }
 
     /// When [`Self::pop_expired`] has something to do next, at the latest.

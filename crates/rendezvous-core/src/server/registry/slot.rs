@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use rendezvous_record::Flavour;
+use rendezvous_record::{Flavour, Flavours};
 
 use super::{
     blobs::{BlobId, Blobs},
@@ -52,6 +52,10 @@ impl Slot {
 
     pub(super) fn has(&self, flavour: Flavour) -> bool {
         self.lens[flavour.index()] != 0
+    }
+
+    pub(super) fn flavours(&self) -> Flavours {
+        Flavour::ALL.into_iter().filter(|&flavour| self.has(flavour)).fold(Flavours::NONE, Flavours::with)
     }
 
     pub(super) fn is_dual(&self) -> bool {

@@ -84,6 +84,9 @@ fn action(peers: u8) -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Length of a peer's id.
+const PEER_LEN: usize = 4;
+
 /// Bytes that stand for a record of this peer: its id stands at an offset that depends on the length.
 fn fake_record(peer: u8, len: usize, fill: u8) -> (Vec<u8>, usize, usize) {
     let id = [b'<', peer, peer ^ 0x55, b'>'];
@@ -93,7 +96,7 @@ fn fake_record(peer: u8, len: usize, fill: u8) -> (Vec<u8>, usize, usize) {
     (bytes, start, id.len())
 }
 
-fn peer_bytes(peer: u8) -> [u8; 4] {
+fn peer_bytes(peer: u8) -> [u8; PEER_LEN] {
     [b'<', peer, peer ^ 0x55, b'>']
 }
 
@@ -142,9 +145,16 @@ fn run(actions: Vec<Action>) {
                 while let Some(expired) = registry.pop_expired(at(now), &mut budget) {
                     let namespace = NAMESPACES.iter().position(|name| *name == expired.namespace.as_str());
                     let namespace = namespace.expect("one of the namespaces");
-                    let modelled = model.registrations.remove(&(expired.peer[1], namespace));
-                    let records = modelled.map(|registration| registration.records).unwrap_or_default();
-                    assert!(records.values().all(|(_, ends)| *ends <= now), "nothing expires before its time");
+                    let key = (expired.peer[1], namespace);
+                    let Some(modelled) = model.registrations.get(&key) else { continue };
+                    let mut records = modelled.records.iter();
+                    assert!(
+                        records.all(|(flavour, (_, ends))| *ends <= now || !expired.flavours.contains(*flavour)),
+                        "nothing expires before its time"
+                    );
+                    if expired.is_gone {
+                        model.registrations.remove(&key);
+                    }
                 }
             }
             Action::Look { namespace, reads, back } => {
@@ -168,11 +178,39 @@ fn run(actions: Vec<Action>) {
             assert!(first.is_none_or(|first| next <= at(first)), "the timeout is not after the first deadline");
         }
     }
+    restored(&registry, &model, now);
     // At the end everything expires, and nothing is left behind.
     now += 10_000_000;
     let mut budget = usize::MAX;
     while registry.pop_expired(at(now), &mut budget).is_some() {}
     registry.assert_empty();
+}
+
+/// What is put into a new registry in the order of the keys is found as it was in the old one.
+fn restored(registry: &Registry, model: &Model, now: u64) {
+    let mut copy = Registry::new(at(now), Keys::new([5; 16]));
+    for ((peer, namespace), registration) in &model.registrations {
+        let name = Namespace::new(NAMESPACES[*namespace]).expect("a short name");
+        for (flavour, (bytes, ends)) in registration.records.iter().filter(|(_, (_, ends))| *ends > now) {
+            let peer_start = bytes.windows(PEER_LEN).position(|window| window == peer_bytes(*peer));
+            let peer_start = peer_start.expect("it is in there");
+            let record = Record { flavour: *flavour, bytes, peer_start, peer_len: PEER_LEN };
+            copy.restore(&name, record, registration.position, at(*ends), prefix_of(*peer));
+        }
+    }
+    copy.finish_restore();
+    let listed = |registry: &Registry, namespace, reads| -> Vec<_> {
+        let served = registry.iter_after(at(now), namespace, reads, 0).flatten();
+        served.map(|served| (served.position, served.record.to_vec(), served.ttl_secs)).collect()
+    };
+    for namespace in NAMESPACES.into_iter().map(Some).chain([None]) {
+        for reads in [Flavours::LEGACY, Flavours::from(Flavour::Standard), Flavours::BOTH] {
+            assert_eq!(listed(&copy, namespace, reads), listed(registry, namespace, reads));
+        }
+    }
+    let mut budget = usize::MAX;
+    while copy.pop_expired(at(now + 10_000_000), &mut budget).is_some() {}
+    copy.assert_empty();
 }
 
 proptest! {
@@ -258,7 +296,8 @@ fn a_record_that_ends_first_leaves_the_other_of_its_registration() {
     put(&mut registry, 1, "a", Flavour::Standard, 1, 100);
     put(&mut registry, 1, "a", Flavour::Legacy, 2, 200);
     assert_eq!((registry.len(), registry.flavours_in(Some("a"))), (1, Flavours::BOTH));
-    assert!(registry.pop_expired(at(150), &mut 1_000).is_none());
+    let ended = registry.pop_expired(at(150), &mut 1_000).expect("one record has ended");
+    assert_eq!((ended.flavours, ended.is_gone), (Flavours::from(Flavour::Standard), false));
     assert_eq!((registry.len(), registry.flavours_in(Some("a"))), (1, Flavours::LEGACY));
     let legacy = registry.iter_after(at(150), None, Flavours::BOTH, 0).flatten().count();
     assert_eq!(legacy, 1);
