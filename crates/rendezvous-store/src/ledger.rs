@@ -58,7 +58,7 @@ impl<E: Engine> Ledger<E> {
     }
 
     /// Hands out every registration, and says whether all are as they were written.
-    pub(crate) fn read(&mut self, each: &mut dyn FnMut(&[u8], &[u8], Kept)) -> Result<(), LoadError> {
+    pub(crate) fn read(&mut self, each: &mut impl FnMut(&[u8], &[u8], Kept)) -> Result<(), LoadError> {
         let expected = self.summary.unwrap_or_default();
         let mut found = Summary::default();
         let mut damaged = 0;

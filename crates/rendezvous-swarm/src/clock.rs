@@ -16,9 +16,18 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
+        Self::started(Self::wall(), Instant::now())
+    }
+
+    /// A clock that showed this time at this instant.
+    pub(crate) fn started(wall: Time, started: Instant) -> Self {
+        Self { wall, started }
+    }
+
+    /// What the wall clock shows.
+    pub(crate) fn wall() -> Time {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let millis = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        Self { wall: Time::from_unix_millis(millis), started: Instant::now() }
+        Time::from_unix_millis(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
     }
 
     pub(crate) fn now(&self) -> Time {

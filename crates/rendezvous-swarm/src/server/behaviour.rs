@@ -22,12 +22,14 @@ use rendezvous_core::{
     server::{Event, IpPrefix, Stats, reads_of_agent},
 };
 use rendezvous_record::Flavours;
+use rendezvous_store::{LoadError, Opened, Store};
 use rendezvous_wire::Namespace;
 
 use super::{
     config::Config,
     handler::{AgentKnown, Handler},
     shared::{Shared, ShellStats},
+    writer::Writer,
 };
 
 /// A rendezvous point: serves `/rendezvous/1.0.0` to all who connect.
@@ -49,6 +51,8 @@ use super::{
 /// ```
 pub struct Behaviour {
     shared: Arc<Shared>,
+    /// Where there is a store. It ends with this behaviour.
+    _writer: Option<Writer>,
     /// Connected peers, with their connections and what their agent version tells.
     peers: HashMap<PeerId, Connected>,
     /// Connections that are to be told.
@@ -67,16 +71,39 @@ impl Behaviour {
     /// A point with an empty registry in memory.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        // `RandomState` is the standard library's source of keys that others cannot guess.
-        let [low, high] = [0_u64, 1].map(|half| u128::from(RandomState::new().hash_one(half)));
-        Self::with_seed(config, (high << 64 | low).to_le_bytes())
+        Self::with_seed(config, random_seed())
+    }
+
+    /// A point that keeps its registrations in a store, and goes on with those that are there. A REGISTER is answered when it
+    /// is durable; DISCOVER never waits for the store.
+    ///
+    /// This reads the store, which may take seconds: call it where that harms nobody. `progress` is told how many
+    /// registrations have been read, now and then. The store is written by a thread of its own; dropping the behaviour
+    /// ends it, after what waits has been written.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the store cannot be read, or is not what was written.
+    pub fn open(
+        config: Config,
+        mut store: Box<dyn Store>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(Self, Opened), LoadError> {
+        let (shared, opened) = Shared::open(config, random_seed(), store.as_mut(), progress)?;
+        let shared = Arc::new(shared);
+        let is_durable = store.is_durable();
+        let writer = is_durable.then(|| Writer::start(shared.clone(), store)).transpose();
+        let writer = writer.map_err(|error| LoadError::Engine(Box::new(error)))?;
+        Ok((Self::with(shared, writer), opened))
     }
 
     /// Like [`Self::new`], with a seed for the hash tables, which peers must not be able to guess.
     #[must_use]
     pub fn with_seed(config: Config, seed: [u8; 16]) -> Self {
-        let shared = Arc::new(Shared::new(config, seed));
-        Self { shared, peers: HashMap::new(), to_tell: VecDeque::new(), timer: None }
+        Self::with(Arc::new(Shared::new(config, seed)), None)
+    }
+
+    fn with(shared: Arc<Shared>, writer: Option<Writer>) -> Self {
+        Self { shared, _writer: writer, peers: HashMap::new(), to_tell: VecDeque::new(), timer: None }
     }
 
     /// Tells the agent version of a connected peer, as identify reports it: it shows which flavours of record the peer
@@ -102,7 +129,14 @@ impl Behaviour {
     /// What the shell has met.
     #[must_use]
     pub fn shell_stats(&self) -> ShellStats {
-        self.shared.counters.snapshot()
+        self.shared.counters.snapshot(&self.shared.desk)
+    }
+
+    /// Why the store took no changes the last time, if it did not: registrations are refused with `E_INTERNAL_ERROR` until it
+    /// takes some again. `None` without a store.
+    #[must_use]
+    pub fn store_failure(&self) -> Option<String> {
+        self.shared.desk.failure()
     }
 
     /// The namespaces with registrations and the number of these, the fullest first, at most `max`.
@@ -177,6 +211,12 @@ impl Behaviour {
             cx.waker().wake_by_ref();
         }
     }
+}
+
+/// `RandomState` is the standard library's source of keys that others cannot guess.
+fn random_seed() -> [u8; 16] {
+    let [low, high] = [0_u64, 1].map(|half| u128::from(RandomState::new().hash_one(half)));
+    (high << 64 | low).to_le_bytes()
 }
 
 /// The IP prefix of an address, if it begins with an IP address and is not one by way of a relay.

@@ -29,6 +29,9 @@ pub const WRITE_BYTES: usize = 64 << 10;
 /// what a peer that reads nothing makes this point hold.
 pub const PAGES_PER_CONNECTION_MAX: usize = 8;
 
+/// Time for a change to become durable: above what a disk under load takes, and below what clients wait for an answer.
+pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// Time for the protocol of a stream to be negotiated.
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -36,8 +39,7 @@ pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Settings of the point itself. There is no need for [`ServerConfig::deferred_commit`]: the registry lives
-    /// in memory, where changes are committed at once.
+    /// Settings of the point itself. [`ServerConfig::deferred_commit`] is set by whether there is a store.
     pub server: ServerConfig,
     /// Longest request payload in bytes. Default [`frame::REQUEST_BYTES_MAX`].
     pub request_bytes_max: usize,
@@ -54,6 +56,9 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Time for each begun [`WRITE_BYTES`] of an answer to be taken. Default [`WRITE_TIMEOUT`].
     pub write_timeout: Duration,
+    /// Time for the store to take a registration, after which it is refused with `E_INTERNAL_ERROR`; it may be carried out
+    /// all the same. Default [`COMMIT_TIMEOUT`].
+    pub commit_timeout: Duration,
 }
 
 impl Default for Config {
@@ -67,6 +72,7 @@ impl Default for Config {
             frame_timeout: FRAME_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
+            commit_timeout: COMMIT_TIMEOUT,
         }
     }
 }
@@ -75,7 +81,9 @@ impl Config {
     /// The settings with each brought within what timers hold.
     #[must_use]
     pub(super) fn bounded(mut self) -> Self {
-        for timeout in [&mut self.frame_timeout, &mut self.idle_timeout, &mut self.write_timeout] {
+        let timeouts =
+            [&mut self.frame_timeout, &mut self.idle_timeout, &mut self.write_timeout, &mut self.commit_timeout];
+        for timeout in timeouts {
             *timeout = (*timeout).min(SPAN_MAX);
         }
         self

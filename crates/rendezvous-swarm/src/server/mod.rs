@@ -9,15 +9,19 @@ mod handler;
 mod shared;
 mod stream;
 mod turns;
+mod writer;
 
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;
 
 pub use behaviour::Behaviour;
 pub use config::{
-    Config, FRAME_TIMEOUT, IDLE_TIMEOUT, NEGOTIATION_TIMEOUT, PAGES_PER_CONNECTION_MAX, STREAMS_PER_CONNECTION_MAX,
-    WRITE_BYTES, WRITE_TIMEOUT,
+    COMMIT_TIMEOUT, Config, FRAME_TIMEOUT, IDLE_TIMEOUT, NEGOTIATION_TIMEOUT, PAGES_PER_CONNECTION_MAX,
+    STREAMS_PER_CONNECTION_MAX, WRITE_BYTES, WRITE_TIMEOUT,
 };
 pub use handler::{AgentKnown, Handler, Upgrade};
 pub use rendezvous_core::server::{Event, Refusal, ServerConfig, Stats};
+pub use rendezvous_store::{LoadError, Opened, Store};
 pub use shared::ShellStats;

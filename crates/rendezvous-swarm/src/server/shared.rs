@@ -1,19 +1,26 @@
 //! What the behaviour and all connections have in common.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
-use futures::task::AtomicWaker;
+use futures::{channel::oneshot, task::AtomicWaker};
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Refusal, Register, Registered, RequestReader, Requester, Server, Settled, Unregister},
+    server::{Refusal, Register, Registered, RequestReader, Requester, Server, Unregister},
 };
+use rendezvous_store::{LoadError, Opened, Store};
 use rendezvous_wire::Ttl;
 
-use super::config::Config;
+use super::{
+    config::Config,
+    writer::{Desk, Outcome},
+};
 use crate::clock::Clock;
 
 /// The point behind its lock, and what needs no lock.
@@ -28,6 +35,15 @@ pub(super) struct Shared {
     /// Wakes the behaviour: the timer is to go off earlier, or there are events.
     waker: AtomicWaker,
     pub(super) counters: Counters,
+    pub(super) desk: Desk,
+}
+
+/// How far a REGISTER has come.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Now(Ttl),
+    /// When its change is durable.
+    Later(oneshot::Receiver<Outcome>),
 }
 
 /// Counted without the lock.
@@ -42,6 +58,7 @@ pub(super) struct Counters {
     pub(super) spent_streams: AtomicU64,
     pub(super) pages_awaited: AtomicU64,
     pub(super) agents_awaited: AtomicU64,
+    pub(super) slow_commits: AtomicU64,
 }
 
 /// What the shell has met since its start: for each of its limits how often it was reached.
@@ -66,6 +83,14 @@ pub struct ShellStats {
     pub pages_awaited: u64,
     /// Answers that waited for the requester's agent version.
     pub agents_awaited: u64,
+    /// Registrations refused because the store had not taken them within [`Config::commit_timeout`].
+    pub slow_commits: u64,
+    /// Groups of changes handed to the store.
+    pub commits: u64,
+    /// Of these, those that the store did not take.
+    pub commits_failed: u64,
+    /// Changes in them.
+    pub changes: u64,
 }
 
 impl Counters {
@@ -73,7 +98,7 @@ impl Counters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn snapshot(&self) -> ShellStats {
+    pub(super) fn snapshot(&self, desk: &Desk) -> ShellStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ShellStats {
             streams: read(&self.streams),
@@ -85,15 +110,39 @@ impl Counters {
             spent_streams: read(&self.spent_streams),
             pages_awaited: read(&self.pages_awaited),
             agents_awaited: read(&self.agents_awaited),
+            slow_commits: read(&self.slow_commits),
+            commits: read(&desk.commits),
+            commits_failed: read(&desk.commits_failed),
+            changes: read(&desk.changes),
         }
     }
 }
 
 impl Shared {
+    /// A point in memory, where changes are committed at once.
     pub(super) fn new(config: Config, seed: [u8; 16]) -> Self {
-        let config = config.bounded();
+        let mut config = config.bounded();
+        config.server.deferred_commit = false;
         let clock = Clock::start();
         let server = Server::new(clock.now(), config.server.clone(), seed);
+        Self::with(config, clock, server)
+    }
+
+    /// A point that goes on with what a store has kept.
+    pub(super) fn open(
+        config: Config,
+        seed: [u8; 16],
+        store: &mut dyn Store,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(Self, Opened), LoadError> {
+        let config = config.bounded();
+        // Time goes on while the store is read.
+        let started = Instant::now();
+        let (server, opened) = rendezvous_store::open(store, Clock::wall(), config.server.clone(), seed, progress)?;
+        Ok((Self::with(config, Clock::started(opened.now, started), server), opened))
+    }
+
+    fn with(config: Config, clock: Clock, server: Server) -> Self {
         Self {
             reader: server.reader(),
             server: Mutex::new(server),
@@ -102,6 +151,7 @@ impl Shared {
             armed: AtomicU64::new(u64::MAX),
             waker: AtomicWaker::new(),
             counters: Counters::default(),
+            desk: Desk::default(),
         }
     }
 
@@ -120,22 +170,20 @@ impl Shared {
         self.with_server(|server, now| server.handle_arrival(now, requester))
     }
 
-    /// REGISTER, up to the point where it can be answered.
-    pub(super) fn register(&self, requester: &Requester, register: Register<'_>) -> Result<Ttl, Refusal> {
+    /// REGISTER, up to the point where it is answered or waits for the store.
+    pub(super) fn register(&self, requester: &Requester, register: Register<'_>) -> Result<Answer, Refusal> {
         self.with_server(|server, now| match server.handle_register(now, requester, register)? {
-            Registered::Done(ttl) => Ok(ttl),
-            Registered::Pending(id) => {
-                let settled = commit(server, now).into_iter().find(|settled| settled.id == id);
-                settled.map_or(Err(Refusal::StoreFailed), |settled| settled.result)?.ok_or(Refusal::StoreFailed)
-            }
+            Registered::Done(ttl) => Ok(Answer::Now(ttl)),
+            Registered::Pending(id) => Ok(Answer::Later(self.desk.outcome(id))),
         })
     }
 
-    pub(super) fn unregister(&self, peer: &PeerId, unregister: &Unregister<'_>) {
+    /// UNREGISTER; what it comes to, if that is not known at once.
+    pub(super) fn unregister(&self, peer: &PeerId, unregister: &Unregister<'_>) -> Option<oneshot::Receiver<Outcome>> {
         self.with_server(|server, now| {
-            server.handle_unregister(now, peer, unregister);
-            commit(server, now);
-        });
+            let last = server.handle_unregister(now, peer, unregister)?;
+            Some(self.desk.outcome(last))
+        })
     }
 
     /// Acts on the point, and wakes the behaviour if that gave it something to do.
@@ -144,7 +192,11 @@ impl Shared {
         let mut server = self.lock();
         let result = act(&mut server, now);
         let next = server.poll_timeout();
+        let has_commit = server.has_commit();
         drop(server);
+        if has_commit {
+            self.desk.call();
+        }
         let is_earlier = next.is_some_and(|next| next.as_unix_millis() < self.armed.load(Ordering::Acquire));
         if is_earlier || self.config.server.events_max > 0 {
             self.waker.wake();
@@ -164,14 +216,4 @@ impl Shared {
     pub(super) fn register_waker(&self, waker: &std::task::Waker) {
         self.waker.register(waker);
     }
-}
-
-/// The commit seam: where changes would be written to a log. A registry in memory has nothing to wait for, so what was
-/// checked is committed on the spot; without `deferred_commit` there is nothing to do at all.
-fn commit(server: &mut Server, now: Time) -> Vec<Settled> {
-    let mut settled = Vec::new();
-    while let Some(batch) = server.poll_commit() {
-        settled.extend(server.handle_committed(now, batch.id, Ok(())));
-    }
-    settled
 }

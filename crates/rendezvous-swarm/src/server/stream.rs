@@ -3,20 +3,21 @@
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Instant};
 
 use bytes::Bytes;
-use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _, channel::oneshot};
 use libp2p_identity::PeerId;
 use rendezvous_core::server::{
     Command, Discover, Discovered, IpPrefix, Refusal, RequestReader, Requester, registered_frame,
 };
-use rendezvous_wire::{CodecError, MessageType, Page};
+use rendezvous_wire::{CodecError, MessageType, Page, Ttl};
 
 use super::{
     agent::Agent,
     alarm::Alarm,
     config::WRITE_BYTES,
     frames::Frames,
-    shared::{Counters, Shared},
+    shared::{self, Counters, Shared},
     turns::{Turn, Turns},
+    writer::Outcome,
 };
 
 /// Requests of one stream that are answered before the connection's other streams, and the tasks beside it, have their
@@ -83,7 +84,7 @@ impl Session {
                 Next::End => break,
                 Next::Broken => return,
             };
-            let answer = self.answer(&payload).await;
+            let answer = self.answer(&payload, &mut alarm).await;
             drop(payload);
             if let Answer::Close = answer {
                 Counters::count(&counters.bad_frames);
@@ -161,7 +162,7 @@ impl Session {
         .await
     }
 
-    async fn answer(&self, payload: &Bytes) -> Answer {
+    async fn answer(&self, payload: &Bytes, alarm: &mut Alarm) -> Answer {
         // Before anything is verified: who asks too often shall not cost a signature.
         if let Err(refusal) = self.shared.arrival(&self.requester()) {
             return match RequestReader::kind(payload) {
@@ -171,12 +172,18 @@ impl Session {
             };
         }
         let (kind, refusal) = match self.shared.reader.read(&self.peer, payload) {
-            Ok(Command::Register(register)) => match self.shared.register(&self.requester(), register) {
-                Ok(ttl) => return Answer::Frame(registered_frame(ttl)),
-                Err(refusal) => (MessageType::Register, refusal),
-            },
+            Ok(Command::Register(register)) => {
+                let begun = self.shared.register(&self.requester(), register);
+                match self.registered(begun, alarm).await {
+                    Ok(ttl) => return Answer::Frame(registered_frame(ttl)),
+                    Err(refusal) => (MessageType::Register, refusal),
+                }
+            }
             Ok(Command::Unregister(unregister)) => {
-                self.shared.unregister(&self.peer, &unregister);
+                // What is asked next on this stream finds it done.
+                if let Some(outcome) = self.shared.unregister(&self.peer, &unregister) {
+                    let _ = self.committed(outcome, alarm).await;
+                }
                 return Answer::Nothing;
             }
             Ok(Command::Discover(discover)) => match self.discover(&discover).await {
@@ -194,6 +201,25 @@ impl Session {
             }
         };
         refused(kind, &refusal)
+    }
+
+    /// What a REGISTER comes to, which is known once it is durable.
+    async fn registered(&self, begun: Result<shared::Answer, Refusal>, alarm: &mut Alarm) -> Result<Ttl, Refusal> {
+        match begun? {
+            shared::Answer::Now(ttl) => Ok(ttl),
+            shared::Answer::Later(outcome) => self.committed(outcome, alarm).await?.ok_or(Refusal::StoreFailed),
+        }
+    }
+
+    /// What a change comes to, unless the store takes too long: then it may still be carried out.
+    async fn committed(&self, outcome: oneshot::Receiver<Outcome>, alarm: &mut Alarm) -> Outcome {
+        match alarm.within(self.shared.config.commit_timeout, outcome).await {
+            Some(settled) => settled.unwrap_or(Err(Refusal::StoreFailed)),
+            None => {
+                Counters::count(&self.shared.counters.slow_commits);
+                Err(Refusal::StoreFailed)
+            }
+        }
     }
 
     /// Who asks, as far as the connection knows.

@@ -14,16 +14,16 @@ use libp2p_core::upgrade::UpgradeInfo as _;
 use libp2p_identity::Keypair;
 use libp2p_swarm::ConnectionHandler as _;
 use rendezvous_record::{Flavour, Flavours, Limits, VerifiedRecord};
-use rendezvous_wire::{Discover, Register, Request, Response, Status, Unregister, frame};
+use rendezvous_wire::{Discover, Register, Request, Response, Status, frame};
 
 use super::{shared::Shared, stream::Session, turns::Turns, *};
 use crate::{DUAL_PROTOCOL, PROTOCOL};
 
 /// A stream whose other side has said all that it will, and takes whatever comes.
 #[derive(Clone, Default)]
-struct Said {
+pub(super) struct Said {
     bytes: Arc<Mutex<io::Cursor<Vec<u8>>>>,
-    answers: Arc<Mutex<Vec<u8>>>,
+    pub(super) answers: Arc<Mutex<Vec<u8>>>,
     /// It takes nothing after all.
     is_deaf: bool,
 }
@@ -52,82 +52,74 @@ impl AsyncWrite for Said {
     }
 }
 
-struct Peer {
-    key: Keypair,
-    shared: Arc<Shared>,
-}
-
-impl Peer {
-    fn new(config: Config) -> Self {
-        Self {
-            key: Keypair::ed25519_from_bytes([7; 32]).expect("a key"),
-            shared: Arc::new(Shared::new(config, [7; 16])),
-        }
-    }
-
-    fn session(&self) -> Session {
-        let turns = Arc::new(Turns::new(self.shared.config.pages_per_connection_max));
-        let (peer, shared, agent) = (self.key.public().to_peer_id(), self.shared.clone(), Arc::default());
-        Session { peer, prefix: None, shared, agent, turns }
-    }
-
-    /// What is answered to these requests on one stream: status, and number of registrations.
-    fn say(&self, requests: &[Request<'_>]) -> Vec<(Status, usize)> {
+impl Said {
+    /// A stream that says these requests.
+    pub(super) fn new(requests: &[Request<'_>]) -> Self {
         let mut bytes = Vec::new();
         requests.iter().for_each(|request| request.encode_frame(&mut bytes));
-        let stream = Said { bytes: Arc::new(Mutex::new(io::Cursor::new(bytes))), ..Said::default() };
-        block_on(self.session().serve(stream.clone()));
-        let answers = stream.answers.lock().expect("no panic");
-        let (mut rest, mut said) = (&answers[..], Vec::new());
+        Self { bytes: Arc::new(Mutex::new(io::Cursor::new(bytes))), ..Self::default() }
+    }
+
+    /// What was answered so far: status, and number of registrations.
+    pub(super) fn heard(&self) -> Vec<(Status, usize)> {
+        let answers = self.answers.lock().expect("no panic");
+        let (mut rest, mut heard) = (&answers[..], Vec::new());
         while let Some((payload, len)) = frame::split(rest, usize::MAX).expect("frames") {
-            said.push(match Response::decode(payload).expect("an answer") {
+            heard.push(match Response::decode(payload).expect("an answer") {
                 Response::Register(answer) => (answer.status.expect("a status"), 0),
                 Response::Discover(answer) => (answer.status.expect("a status"), answer.registrations.iter().count()),
             });
             rest = &rest[len..];
         }
         assert!(rest.is_empty(), "there are bytes behind the answers");
-        said
+        heard
+    }
+}
+
+pub(super) struct Peer {
+    key: Keypair,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Peer {
+    fn new(config: Config) -> Self {
+        Self::numbered(7, Arc::new(Shared::new(config, [7; 16])))
     }
 
-    fn record(&self) -> Vec<u8> {
+    /// A peer of its own at this point.
+    pub(super) fn numbered(number: u8, shared: Arc<Shared>) -> Self {
+        Self { key: Keypair::ed25519_from_bytes([number; 32]).expect("a key"), shared }
+    }
+
+    pub(super) fn session(&self) -> Session {
+        let turns = Arc::new(Turns::new(self.shared.config.pages_per_connection_max));
+        let (peer, shared, agent) = (self.key.public().to_peer_id(), self.shared.clone(), Arc::default());
+        Session { peer, prefix: None, shared, agent, turns }
+    }
+
+    /// What is answered to these requests on one stream: status, and number of registrations.
+    pub(super) fn say(&self, requests: &[Request<'_>]) -> Vec<(Status, usize)> {
+        let stream = Said::new(requests);
+        block_on(self.session().serve(stream.clone()));
+        stream.heard()
+    }
+
+    pub(super) fn record(&self) -> Vec<u8> {
         let addresses = ["/ip4/192.0.2.1/tcp/4001".parse().expect("an address")];
         let record = VerifiedRecord::sign(&self.key, Flavour::Standard, 1, &addresses, &Limits::default());
         record.expect("a record").envelope().to_vec()
     }
 }
 
-const DISCOVER: Request<'_> =
+pub(super) const DISCOVER: Request<'_> =
     Request::Discover(Discover { namespace: Some(b"chat"), limit: None, cookie: None, reads: None });
-
-#[test]
-fn changes_that_take_the_way_of_the_commit_seam_are_answered() {
-    for deferred_commit in [false, true] {
-        let mut config = Config::default();
-        config.server.deferred_commit = deferred_commit;
-        config.server.registrations_per_peer_max = 1;
-        let peer = Peer::new(config);
-        let record = peer.record();
-        let register = |namespace| {
-            Request::Register(Register {
-                namespace: Some(namespace),
-                signed_peer_record: Some(&record),
-                ttl_secs: None,
-            })
-        };
-        let unregister = Request::Unregister(Unregister { namespace: Some(b"chat"), ..Unregister::default() });
-        let said = peer.say(&[register(b"chat"), register(b"news"), DISCOVER, unregister, register(b"news"), DISCOVER]);
-        let ok = |count| (Status::Ok, count);
-        assert_eq!(said, [ok(0), (Status::NotAuthorized, 0), ok(1), ok(0), ok(0)], "deferred: {deferred_commit}");
-    }
-}
 
 #[test]
 fn a_stream_that_has_carried_its_requests_is_closed() {
     let config = Config { requests_per_stream_max: NonZeroU32::new(2), ..Config::default() };
     let peer = Peer::new(config);
     assert_eq!(peer.say(&[DISCOVER, DISCOVER, DISCOVER]).len(), 2);
-    assert_eq!(peer.shared.counters.snapshot().spent_streams, 1);
+    assert_eq!(peer.shared.counters.snapshot(&peer.shared.desk).spent_streams, 1);
 }
 
 #[test]
@@ -178,7 +170,7 @@ fn who_does_not_read_holds_a_bounded_number_of_pages_and_is_cut() {
     assert_eq!(peer.shared.lock().stats().discovers, 1);
 
     block_on(futures::future::join(cut, waiting));
-    let ShellStats { slow_readers, pages_awaited, .. } = peer.shared.counters.snapshot();
+    let ShellStats { slow_readers, pages_awaited, .. } = peer.shared.counters.snapshot(&peer.shared.desk);
     assert_eq!((slow_readers, pages_awaited), (1, 1));
     assert!(!served.answers.lock().expect("no panic").is_empty());
 }
