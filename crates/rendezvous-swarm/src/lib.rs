@@ -2,25 +2,28 @@
 //!
 //! - [`server::Behaviour`] is a rendezvous point: others register with it and discover each other there.
 //! - [`client::Behaviour`] keeps this peer registered with points, and asks them who else is.
+//! - [`limits::Behaviour`] bounds the connections that others open: in total, per peer and per IP prefix.
 //!
-//! Both are shells around the state machines of [`rendezvous_core`]: they translate and hold no policy. Requests and answers
-//! are read, verified and written in the tasks of their connections, not in the swarm's loop. Neither needs a particular
-//! runtime.
+//! The first two are shells around the state machines of [`rendezvous_core`]: they translate and hold no policy. Requests
+//! and answers are read, verified and written in the tasks of their connections, not in the swarm's loop. None needs a
+//! particular runtime.
 //!
 //! ```
 //! use libp2p_identity::Keypair;
 //! use libp2p_swarm::NetworkBehaviour;
-//! use rendezvous_swarm::{client, server};
+//! use rendezvous_swarm::{client, limits, server};
 //!
 //! #[derive(NetworkBehaviour)]
 //! #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
 //! struct Behaviour {
+//!     limits: limits::Behaviour,
 //!     point: server::Behaviour,
 //!     rendezvous: client::Behaviour,
 //! }
 //!
 //! let key = Keypair::generate_ed25519();
 //! let behaviour = Behaviour {
+//!     limits: limits::Behaviour::new(limits::Config::default()),
 //!     point: server::Behaviour::new(server::Config::default()),
 //!     rendezvous: client::Behaviour::new(key, client::Config::default()),
 //! };
@@ -35,6 +38,8 @@
 pub mod client;
 mod clock;
 mod convert;
+pub mod limits;
+mod prefix;
 pub mod server;
 
 use libp2p_swarm::StreamProtocol;

@@ -11,7 +11,7 @@ use std::{
 
 use futures::FutureExt as _;
 use futures_timer::Delay;
-use libp2p_core::{Endpoint, Multiaddr, multiaddr::Protocol, transport::PortUse};
+use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{
     ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
@@ -19,7 +19,7 @@ use libp2p_swarm::{
 };
 use rendezvous_core::{
     Time,
-    server::{Event, IpPrefix, Stats, reads_of_agent},
+    server::{Event, Stats, reads_of_agent},
 };
 use rendezvous_record::Flavours;
 use rendezvous_store::{LoadError, Opened, Store};
@@ -31,6 +31,7 @@ use super::{
     shared::{Shared, ShellStats},
     writer::Writer,
 };
+use crate::prefix::prefix_of;
 
 /// A rendezvous point: serves `/rendezvous/1.0.0` to all who connect.
 ///
@@ -217,18 +218,6 @@ impl Behaviour {
 fn random_seed() -> [u8; 16] {
     let [low, high] = [0_u64, 1].map(|half| u128::from(RandomState::new().hash_one(half)));
     (high << 64 | low).to_le_bytes()
-}
-
-/// The IP prefix of an address, if it begins with an IP address and is not one by way of a relay.
-fn prefix_of(address: &Multiaddr) -> Option<IpPrefix> {
-    if address.iter().any(|protocol| protocol == Protocol::P2pCircuit) {
-        return None;
-    }
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => Some(IpPrefix::of(ip.into())),
-        Protocol::Ip6(ip) => Some(IpPrefix::of(ip.into())),
-        _ => None,
-    }
 }
 
 impl NetworkBehaviour for Behaviour {
