@@ -176,7 +176,7 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            // The failures come too when another behaviour denies what this one has admitted, and when this one has denied.
+            // A failure is told of too when a connection was denied, by another behaviour or by this one.
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. })
             | FromSwarm::ListenFailure(ListenFailure { connection_id, .. })
             | FromSwarm::DialFailure(DialFailure { connection_id, .. }) => self.tally.remove(connection_id),

@@ -11,8 +11,8 @@
 //!
 //! # What is bounded
 //! Inbound connections: handshakes in flight, in total and per IP prefix ([`IpPrefix`]: /24 of IPv4, /56 of IPv6), and
-//! established connections in total, per peer and per prefix. A peer id costs nothing to make, so the bound per peer is one
-//! for mistakes; the bounds per prefix are what one party cannot get around at will.
+//! established connections in total, per peer and per prefix. A peer id costs nothing to make, so the bound per peer is
+//! one for mistakes; the bounds per prefix are what one party cannot get around at will.
 //!
 //! Outbound connections are this side's own choice. They are counted in [`Stats`], and neither denied nor counted
 //! against the limits.
@@ -26,16 +26,16 @@
 //! # When a connection is denied
 //! The swarm asks before the handshake, when only the address is known, and after it, when the peer is known. The first
 //! time the handshakes are counted, and where a prefix or the whole has its connections already, the handshake is saved:
-//! unless there are peers that [bypass](Behaviour::bypass) these limits, since the one that comes may be one of them. The
-//! second time all limits of established connections are checked.
+//! unless there are peers that [bypass](Behaviour::bypass) these limits, since the one that comes may be one of them.
+//! The second time all limits of established connections are checked.
 //!
 //! A denied connection is closed. The reason is an [`Exceeded`] in the [`ConnectionDenied`](libp2p_swarm::ConnectionDenied)
 //! that the swarm reports, and is counted in [`Stats`].
 //!
 //! How long a handshake may take is not decided here but by the transport, for instance by
 //! [`TransportTimeout`](libp2p_core::transport::timeout::TransportTimeout). Without a timeout, [`Config::pending_max`]
-//! connections that stay silent keep everybody out for ever; with one, it takes as many again in each such time, and from
-//! as many prefixes as [`Config::pending_per_prefix_max`] requires.
+//! connections that stay silent keep everybody out for ever; with one, it takes as many again in each such time, and
+//! from as many prefixes as [`Config::pending_per_prefix_max`] requires.
 //!
 //! # Order
 //! Behaviours are asked in the order of their fields, and the first that denies decides. Placed first, this one spares the

@@ -9,8 +9,8 @@ use libp2p_identity::PeerId;
 use libp2p_swarm::ConnectionId;
 use rendezvous_core::server::IpPrefix;
 
-/// The connections, each by its id: what is given back is what was taken, however a connection ends, and a connection that
-/// was never counted is not given back.
+/// The connections, each by its id: what is given back is what was taken, however a connection ends, and a connection
+/// that was never counted is not given back.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     connections: HashMap<ConnectionId, Counted>,
