@@ -14,6 +14,9 @@ const HEAD_BYTES: usize = 23;
 /// What stands behind the registrations at most: the longest cookie with its tag and length (3), and the status (2).
 const TAIL_BYTES_MAX: usize = COOKIE_BYTES_END - 1 + 3 + 2;
 
+/// Unused bytes that a page may keep beside as many as it uses: for less it is not worth being moved.
+const SLACK_BYTES_MAX: usize = 4 << 10;
+
 /// Writes a whole OK frame of DISCOVER_RESPONSE, each registration copied once from where it is stored.
 ///
 /// ```
@@ -94,6 +97,10 @@ impl PageWriter {
         let head_len = sizeof_varint(payload_len as u64) + 3 + sizeof_varint(body_len as u64);
         let start = HEAD_BYTES - head_len;
         write_head(&mut self.bytes[start..HEAD_BYTES], payload_len, body_len);
+        // A page may wait long for its reader, and room may have been made for more than there was.
+        if self.bytes.capacity() > 2 * (self.bytes.len() - start) + SLACK_BYTES_MAX {
+            self.bytes.shrink_to_fit();
+        }
         Page { bytes: self.bytes, start, count: self.count }
     }
 }
@@ -137,5 +144,11 @@ impl Page {
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Bytes of memory that it holds: at most twice as many as it has, and 4 KiB.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 }

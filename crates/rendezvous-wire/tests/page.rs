@@ -24,6 +24,21 @@ fn longest_payload_len(namespace: &[u8], record: &[u8]) -> usize {
 }
 
 #[test]
+fn a_page_keeps_little_of_the_room_that_was_made_and_not_used() {
+    for (reserved, records) in [(0, 0), (1 << 20, 0), (1 << 20, 1), (1 << 20, 100), (0, 1_000), (256 << 10, 600)] {
+        let mut writer = PageWriter::new(frame::PAGE_BYTES_MAX);
+        writer.reserve(reserved);
+        for _ in 0..records {
+            assert!(writer.push(b"chat", &[7; 400], 7_200));
+        }
+        let page = writer.finish(&[7; 20]);
+        let (allocated, bytes) = (page.allocated_bytes(), page.as_bytes().len());
+        assert!(allocated <= 2 * bytes + (4 << 10), "{allocated} bytes are held for {bytes}");
+        assert!(payload_len(&page) > records * 400);
+    }
+}
+
+#[test]
 fn the_bound_holds_to_the_byte_around_every_length_of_a_varint() {
     // Lengths of records such that their own length, their registration's, the body's and the payload's pass from one
     // byte to two, from two to three, and from three to four.
