@@ -184,6 +184,12 @@ impl Server {
         RequestReader::new(&self.config)
     }
 
+    /// Most payload bytes of one answer to DISCOVER: the setting, brought within its bounds.
+    #[must_use]
+    pub fn page_bytes_max(&self) -> usize {
+        self.config.page_bytes_max
+    }
+
     /// A frame has come, of which nothing is read yet: takes a token of its peer's bucket and of its prefix's.
     ///
     /// # Errors

@@ -85,7 +85,7 @@ pub enum Refusal {
     /// The peer may not list all namespaces at once.
     #[error("this peer may not discover in all namespaces: name one")]
     DiscoverAllDenied,
-    /// More changes wait to be committed than may.
+    /// More changes wait to be committed than may, or more bytes of answers to be written.
     #[error("the rendezvous point is overloaded: try again later")]
     Overloaded,
     /// The store did not take the change. The point's own fault.

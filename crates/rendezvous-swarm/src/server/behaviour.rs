@@ -127,10 +127,10 @@ impl Behaviour {
         self.shared.lock().stats()
     }
 
-    /// What the shell has met.
+    /// What the shell has met, and what it holds.
     #[must_use]
     pub fn shell_stats(&self) -> ShellStats {
-        self.shared.counters.snapshot(&self.shared.desk)
+        self.shared.shell_stats()
     }
 
     /// Why the store took no changes the last time, if it did not: registrations are refused with `E_INTERNAL_ERROR` until it

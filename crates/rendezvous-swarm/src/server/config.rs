@@ -11,6 +11,10 @@ use crate::clock::SPAN_MAX;
 /// addresses change it registers again in all its namespaces, and a request that is reset it does not repeat.
 pub const STREAMS_PER_CONNECTION_MAX: usize = 128;
 
+/// Streams in flight on all connections together: 512 connections with the most of each. What is held of requests is at
+/// most a frame of [`Config::request_bytes_max`] and 4 KiB for each of these.
+pub const STREAMS_MAX: usize = 1 << 16;
+
 /// Time for a frame, from its first byte to its last.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -32,6 +36,10 @@ pub const PAGES_PER_CONNECTION_MAX: usize = 8;
 /// Time for a change to become durable: above what a disk under load takes, and below what clients wait for an answer.
 pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// Bytes of the answers to DISCOVER that all connections together may have under way: 256 MiB, which is 32 connections
+/// with the most of the longest each.
+pub const PAGES_BYTES_MAX: usize = 256 << 20;
+
 /// Time for the protocol of a stream to be negotiated.
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -45,9 +53,16 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// Streams in flight on one connection; another one is reset. Default [`STREAMS_PER_CONNECTION_MAX`].
     pub streams_per_connection_max: usize,
+    /// Streams in flight on all connections together; another one is reset. Default [`STREAMS_MAX`].
+    pub streams_max: usize,
     /// Answers to DISCOVER that one connection may have under way, at least one; others wait. Default
     /// [`PAGES_PER_CONNECTION_MAX`].
     pub pages_per_connection_max: usize,
+    /// Bytes of the answers to DISCOVER that all connections together may have under way, from the lookup until they are
+    /// written; others are refused with [`Refusal::Overloaded`](super::Refusal::Overloaded). During its lookup an answer
+    /// counts as [`ServerConfig::page_bytes_max`], and for one such answer there is always room. The buffers take
+    /// up to twice that, and 4 KiB each. Default [`PAGES_BYTES_MAX`].
+    pub pages_bytes_max: usize,
     /// Requests that one stream may carry, after which it is closed. Default `None`: as many as come.
     pub requests_per_stream_max: Option<NonZeroU32>,
     /// Time for a frame, from its first byte to its last. Default [`FRAME_TIMEOUT`].
@@ -67,7 +82,9 @@ impl Default for Config {
             server: ServerConfig::default(),
             request_bytes_max: frame::REQUEST_BYTES_MAX,
             streams_per_connection_max: STREAMS_PER_CONNECTION_MAX,
+            streams_max: STREAMS_MAX,
             pages_per_connection_max: PAGES_PER_CONNECTION_MAX,
+            pages_bytes_max: PAGES_BYTES_MAX,
             requests_per_stream_max: None,
             frame_timeout: FRAME_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,

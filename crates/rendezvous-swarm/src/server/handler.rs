@@ -87,7 +87,17 @@ impl ConnectionHandler for Handler {
                 tracing::debug!(peer = %self.session.peer, "stream refused: the connection has its most");
                 return;
             }
-            self.streams.push(self.session.clone().serve(stream).boxed());
+            let Some(place) = shared.streams.try_take(1) else {
+                Counters::count(&shared.counters.streams_refused_in_all);
+                tracing::debug!(peer = %self.session.peer, "stream refused: all connections have their most");
+                return;
+            };
+            let session = self.session.clone();
+            let served = async move {
+                session.serve(stream).await;
+                drop(place);
+            };
+            self.streams.push(served.boxed());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -12,16 +12,20 @@ use futures::{channel::oneshot, task::AtomicWaker};
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Refusal, Register, Registered, RequestReader, Requester, Server, Unregister},
+    server::{Refusal, Register, Registered, Rejected, RequestReader, Requester, Server, Unregister},
 };
 use rendezvous_store::{LoadError, Opened, Store};
-use rendezvous_wire::Ttl;
+use rendezvous_wire::{MessageType, Ttl};
 
 use super::{
+    budget::Budget,
     config::Config,
     writer::{Desk, Outcome},
 };
 use crate::clock::Clock;
+
+/// Bytes of the length in front of a frame, at most.
+const FRAME_PREFIX_BYTES_MAX: usize = 10;
 
 /// The point behind its lock, and what needs no lock.
 #[derive(Debug)]
@@ -30,6 +34,12 @@ pub(super) struct Shared {
     pub(super) reader: RequestReader,
     pub(super) config: Config,
     pub(super) clock: Clock,
+    /// Streams in flight.
+    pub(super) streams: Arc<Budget>,
+    /// Bytes of the answers to DISCOVER that are under way.
+    pub(super) pages: Arc<Budget>,
+    /// Most bytes of one of these.
+    pub(super) page_bytes_max: usize,
     /// When the behaviour's timer goes off, in milliseconds as [`Time`] counts them.
     armed: AtomicU64,
     /// Wakes the behaviour: the timer is to go off earlier, or there are events.
@@ -51,17 +61,19 @@ pub(super) enum Answer {
 pub(super) struct Counters {
     pub(super) streams: AtomicU64,
     pub(super) streams_refused: AtomicU64,
+    pub(super) streams_refused_in_all: AtomicU64,
     pub(super) bad_frames: AtomicU64,
     pub(super) slow_senders: AtomicU64,
     pub(super) slow_readers: AtomicU64,
     pub(super) idle_streams: AtomicU64,
     pub(super) spent_streams: AtomicU64,
     pub(super) pages_awaited: AtomicU64,
+    pub(super) pages_refused: AtomicU64,
     pub(super) agents_awaited: AtomicU64,
     pub(super) slow_commits: AtomicU64,
 }
 
-/// What the shell has met since its start: for each of its limits how often it was reached.
+/// What the shell has met since its start, for each of its limits how often it was reached, and what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShellStats {
@@ -69,6 +81,8 @@ pub struct ShellStats {
     pub streams: u64,
     /// Streams reset because the connection had [`Config::streams_per_connection_max`].
     pub streams_refused: u64,
+    /// Streams reset because all connections together had [`Config::streams_max`].
+    pub streams_refused_in_all: u64,
     /// Streams closed because of a frame that is too long or none, or a message of no known type.
     pub bad_frames: u64,
     /// Streams closed because a frame was not complete within [`Config::frame_timeout`].
@@ -81,6 +95,8 @@ pub struct ShellStats {
     pub spent_streams: u64,
     /// Answers that waited because the connection had [`Config::pages_per_connection_max`] under way.
     pub pages_awaited: u64,
+    /// Answers refused because all connections together had [`Config::pages_bytes_max`] under way.
+    pub pages_refused: u64,
     /// Answers that waited for the requester's agent version.
     pub agents_awaited: u64,
     /// Registrations refused because the store had not taken them within [`Config::commit_timeout`].
@@ -91,6 +107,10 @@ pub struct ShellStats {
     pub commits_failed: u64,
     /// Changes in them.
     pub changes: u64,
+    /// Streams in flight on all connections together, at this time.
+    pub streams_open: usize,
+    /// Bytes of the answers to DISCOVER that are under way, at this time.
+    pub pages_bytes: usize,
 }
 
 impl Counters {
@@ -103,17 +123,20 @@ impl Counters {
         ShellStats {
             streams: read(&self.streams),
             streams_refused: read(&self.streams_refused),
+            streams_refused_in_all: read(&self.streams_refused_in_all),
             bad_frames: read(&self.bad_frames),
             slow_senders: read(&self.slow_senders),
             slow_readers: read(&self.slow_readers),
             idle_streams: read(&self.idle_streams),
             spent_streams: read(&self.spent_streams),
             pages_awaited: read(&self.pages_awaited),
+            pages_refused: read(&self.pages_refused),
             agents_awaited: read(&self.agents_awaited),
             slow_commits: read(&self.slow_commits),
             commits: read(&desk.commits),
             commits_failed: read(&desk.commits_failed),
             changes: read(&desk.changes),
+            ..ShellStats::default()
         }
     }
 }
@@ -143,7 +166,11 @@ impl Shared {
     }
 
     fn with(config: Config, clock: Clock, server: Server) -> Self {
+        let page_bytes_max = server.page_bytes_max() + FRAME_PREFIX_BYTES_MAX;
         Self {
+            streams: Arc::new(Budget::new(config.streams_max)),
+            pages: Arc::new(Budget::new(config.pages_bytes_max.max(page_bytes_max))),
+            page_bytes_max,
             reader: server.reader(),
             server: Mutex::new(server),
             config,
@@ -153,6 +180,12 @@ impl Shared {
             counters: Counters::default(),
             desk: Desk::default(),
         }
+    }
+
+    /// What the shell has met, and what it holds.
+    pub(super) fn shell_stats(&self) -> ShellStats {
+        let (streams_open, pages_bytes) = (self.streams.used(), self.pages.used());
+        ShellStats { streams_open, pages_bytes, ..self.counters.snapshot(&self.desk) }
     }
 
     /// The point, for as short as can be. A panic under the lock would be a bug of ours; it must not take the other
@@ -184,6 +217,14 @@ impl Shared {
             let last = server.handle_unregister(now, peer, unregister)?;
             Some(self.desk.outcome(last))
         })
+    }
+
+    /// Refuses a DISCOVER because there is no room for its answer.
+    pub(super) fn refuse_page(&self, peer: &PeerId) -> Refusal {
+        Counters::count(&self.counters.pages_refused);
+        let rejected = Rejected { kind: Some(MessageType::Discover), refusal: Refusal::Overloaded };
+        self.with_server(|server, _| server.handle_rejected(peer, &rejected));
+        rejected.refusal
     }
 
     /// Acts on the point, and wakes the behaviour if that gave it something to do.

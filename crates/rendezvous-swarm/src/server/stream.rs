@@ -13,6 +13,7 @@ use rendezvous_wire::{CodecError, MessageType, Page, Ttl};
 use super::{
     agent::Agent,
     alarm::Alarm,
+    budget::Share,
     config::WRITE_BYTES,
     frames::Frames,
     shared::{self, Counters, Shared},
@@ -38,7 +39,7 @@ pub(super) struct Session {
 /// What is written in return for a frame.
 enum Answer {
     Frame(Vec<u8>),
-    Page(Page, #[expect(dead_code, reason = "held until the page is written")] Turn),
+    Page(Page, #[expect(dead_code, reason = "held until the page is written")] (Turn, Share)),
     /// UNREGISTER has none.
     Nothing,
     /// Nothing that the other side would understand: the stream ends.
@@ -187,7 +188,7 @@ impl Session {
                 return Answer::Nothing;
             }
             Ok(Command::Discover(discover)) => match self.discover(&discover).await {
-                Ok((page, turn)) => return Answer::Page(page, turn),
+                Ok((page, held)) => return Answer::Page(page, held),
                 Err(refusal) => (MessageType::Discover, refusal),
             },
             Err(rejected) => {
@@ -228,7 +229,7 @@ impl Session {
         Requester { peer: self.peer, prefix: self.prefix, agent_reads, may_wait }
     }
 
-    async fn discover(&self, discover: &Discover<'_>) -> Result<(Page, Turn), Refusal> {
+    async fn discover(&self, discover: &Discover<'_>) -> Result<(Page, (Turn, Share)), Refusal> {
         loop {
             let turn = match self.turns.try_take() {
                 Some(turn) => turn,
@@ -237,11 +238,18 @@ impl Session {
                     self.turns.take().await
                 }
             };
+            // Taken before the lookup, so that what is refused costs none.
+            let Some(mut share) = self.shared.pages.try_take(self.shared.page_bytes_max) else {
+                return Err(self.shared.refuse_page(&self.peer));
+            };
             let requester = self.requester();
             match self.shared.with_server(|server, now| server.handle_discover(now, &requester, discover))? {
-                Discovered::Page(page) => return Ok((page, turn)),
+                Discovered::Page(page) => {
+                    share.shrink_to(page.as_bytes().len());
+                    return Ok((page, (turn, share)));
+                }
                 Discovered::AgentUnknown => {
-                    drop(turn);
+                    drop((turn, share));
                     Counters::count(&self.shared.counters.agents_awaited);
                     self.agent.wait().await;
                 }

@@ -176,6 +176,82 @@ fn who_does_not_read_holds_a_bounded_number_of_pages_and_is_cut() {
 }
 
 #[test]
+fn readers_of_many_connections_hold_a_bounded_number_of_bytes_until_they_are_cut() {
+    const CONNECTIONS: usize = 50;
+    let mut config = Config::default();
+    config.server.page_bytes_max = 40 << 10;
+    config.pages_bytes_max = 200 << 10;
+    config.write_timeout = Duration::from_millis(50);
+    let max = config.pages_bytes_max;
+    let peer = Peer::new(config);
+    let record = peer.record();
+    let names: Vec<String> = (0..100).map(|number| format!("{number:0>255}")).collect();
+    for name in &names {
+        let namespace = Some(name.as_bytes());
+        let register = Register { namespace, signed_peer_record: Some(&record), ttl_secs: None };
+        assert_eq!(peer.say(&[Request::Register(register)]), [(Status::Ok, 0)]);
+    }
+    let discover_all = Request::Discover(Discover { namespace: None, ..Discover::default() });
+    let [(Status::Ok, listed)] = peer.say(&[discover_all])[..] else { panic!("no page") };
+    assert!((50..100).contains(&listed), "{listed} registrations are on a page: it is not full");
+
+    let mut bytes = Vec::new();
+    discover_all.encode_frame(&mut bytes);
+    // As many deaf readers of each connection as it may have pages, and then some.
+    let streams: Vec<_> = (0..CONNECTIONS)
+        .flat_map(|_| std::iter::repeat_n(peer.session(), 12))
+        .map(|session| {
+            (session, Said { bytes: Arc::new(Mutex::new(io::Cursor::new(bytes.clone()))), ..Said::default() })
+        })
+        .collect();
+    let mut serving = Vec::new();
+    let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+    let held = || peer.shared.shell_stats().pages_bytes;
+    for (session, stream) in &streams {
+        let mut stream = Box::pin(session.clone().serve(Said { is_deaf: true, ..stream.clone() }));
+        assert!(stream.as_mut().poll(&mut cx).is_pending());
+        serving.push(stream);
+        assert!(held() <= max);
+    }
+    // Five pages fit, and of the others none was even looked up.
+    let ShellStats { pages_refused, pages_bytes, .. } = peer.shared.shell_stats();
+    assert!(pages_bytes > 5 * (38 << 10), "{pages_bytes} bytes are held");
+    assert_eq!(peer.shared.lock().stats().discovers, 1 + 5);
+    assert!(pages_refused > 0);
+    assert_eq!(peer.say(&[discover_all]), [(Status::Unavailable, 0)]);
+    assert_eq!(peer.shared.lock().stats().refusals, pages_refused + 1);
+
+    // The deadline passes.
+    block_on(futures::future::join_all(serving));
+    assert_eq!(held(), 0);
+    assert_eq!(peer.shared.shell_stats().slow_readers, streams.len() as u64);
+    assert_eq!(peer.say(&[discover_all]), [(Status::Ok, listed)]);
+}
+
+#[test]
+fn there_is_room_for_one_answer_whatever_is_set() {
+    let peer = Peer::new(Config { pages_bytes_max: 0, ..Config::default() });
+    assert_eq!(peer.say(&[DISCOVER]), [(Status::Ok, 0)]);
+    let mut bytes = Vec::new();
+    DISCOVER.encode_frame(&mut bytes);
+    let said = || Said { bytes: Arc::new(Mutex::new(io::Cursor::new(bytes.clone()))), ..Said::default() };
+    let mut deaf = Box::pin(peer.session().serve(Said { is_deaf: true, ..said() }));
+    assert!(deaf.as_mut().poll(&mut Context::from_waker(futures::task::noop_waker_ref())).is_pending());
+
+    let refused = said();
+    block_on(peer.session().serve(refused.clone()));
+    let answer = refused.answers.lock().expect("no panic");
+    let (payload, _) = frame::split(&answer, usize::MAX).expect("a frame").expect("a whole one");
+    let Response::Discover(answer) = Response::decode(payload).expect("an answer") else { panic!("another answer") };
+    assert_eq!(answer.status, Some(Status::Unavailable));
+    assert_eq!(answer.status_text, Some(&b"the rendezvous point is overloaded: try again later"[..]));
+    drop(deaf);
+    assert_eq!(peer.say(&[DISCOVER]), [(Status::Ok, 0)]);
+    let ShellStats { pages_refused, pages_bytes, .. } = peer.shared.shell_stats();
+    assert_eq!((pages_refused, pages_bytes), (1, 0));
+}
+
+#[test]
 fn a_panic_under_the_lock_leaves_the_point_to_the_others() {
     let peer = Peer::new(Config::default());
     let shared = peer.shared.clone();

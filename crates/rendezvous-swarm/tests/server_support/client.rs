@@ -7,7 +7,7 @@ use libp2p_identity::{Keypair, PeerId};
 use libp2p_swarm::{ConnectionId, NetworkBehaviour, Stream, SwarmEvent, dial_opts::DialOpts};
 use rendezvous_record::Flavour;
 use rendezvous_swarm::PROTOCOL;
-use rendezvous_wire::{FrameCodec, Status, frame};
+use rendezvous_wire::{FrameCodec, Response, Status, frame};
 use tokio::sync::mpsc;
 
 use super::{Answer, Driven, Point, register, swarm};
@@ -156,6 +156,13 @@ impl Conversation {
     /// The next answer; `None` at the end of the stream, in order or by reset.
     pub async fn answer_if_any(&mut self) -> Option<Answer> {
         self.0.next().await.and_then(Result::ok).map(|payload| Answer::read(&payload))
+    }
+
+    /// The status of the next answer, which is one to DISCOVER, and its text.
+    pub async fn status_and_text(&mut self) -> (Status, Option<String>) {
+        let payload = self.0.next().await.expect("an answer").unwrap();
+        let Response::Discover(answer) = Response::decode(&payload).unwrap() else { panic!("another answer") };
+        (answer.status.unwrap(), answer.status_text.map(|text| String::from_utf8(text.to_vec()).unwrap()))
     }
 
     pub async fn ask(&mut self, request: &[u8]) -> Answer {
