@@ -9,6 +9,7 @@ use rendezvous_wire::{Namespace, Ttl};
 use crate::{
     address::{AdvertisedAddress, ListenAddress, Point},
     help,
+    store::command::Store,
 };
 
 /// Port of TCP and QUIC that `serve` listens on by default. No service has it assigned, and it is above the ports that Linux gives to
@@ -37,6 +38,9 @@ pub(crate) enum Command {
     /// Make a key file, or show whose it is.
     #[command(subcommand, after_help = help::KEY)]
     Key(Key),
+    /// Check, count or repair the registrations that a point keeps in its data directory.
+    #[command(subcommand, after_help = help::STORE)]
+    Store(Store),
     /// Say what bytes of the protocol mean, and whether they verify.
     #[command(after_help = help::INSPECT)]
     Inspect(Inspect),

@@ -1,6 +1,6 @@
 //! What can end a command early: each error says in one line what happened and what to do, and has its exit status.
 
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use libp2p::{Multiaddr, PeerId};
 use rendezvous_core::client::Failure;
@@ -10,6 +10,7 @@ use crate::{
     address::{AdvertisedAddress, Point},
     inspect::InputError,
     key::KeyError,
+    store::StoreError,
 };
 
 /// Why a command ends without having done its work.
@@ -37,6 +38,14 @@ pub(crate) enum Error {
     // This machine.
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("there is no store in {}: give the directory that `serve` has as --data-dir", .0.display())]
+    NoStore(PathBuf),
+    #[error(
+        "{bad} of {records} records do not verify, though their bytes are as they were written: restore the store from a copy"
+    )]
+    BadRecords { bad: u64, records: u64 },
     #[error("cannot make a key of this type: {0}; try again, or choose another --type")]
     NoKey(String),
     #[error("cannot listen on {address}: {}", listen_advice(source))]
@@ -112,6 +121,9 @@ impl Error {
             | Self::NotRecognised { .. } => USAGE,
             Self::NotValid { .. } => LOCAL,
             Self::Key(_)
+            | Self::Store(_)
+            | Self::NoStore(_)
+            | Self::BadRecords { .. }
             | Self::NoKey(_)
             | Self::Listen { .. }
             | Self::ListenersGone(_)

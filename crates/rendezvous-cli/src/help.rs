@@ -108,3 +108,18 @@ Example:
 
 For one session: `source <(rendezvous completions bash)`. To stay, write it to where the shell looks for completions, such \
 as ~/.local/share/bash-completion/completions/rendezvous.";
+
+pub(crate) const STORE: &str = "\
+Examples, with the directory that `rendezvous serve --data-dir` was given:
+  rendezvous store check ./data
+  rendezvous store stats ./data
+
+The point must not run.";
+
+pub(crate) const STORE_CHECK: &str = "\
+It reads a copy, which it makes beside the store for as long as it takes: nothing is changed. Exit status 1 and one line \
+say what is lost.";
+
+pub(crate) const STORE_REPAIR: &str = "\
+It keeps the registrations whose bytes are as they were written, and drops the others. What is missing altogether stays \
+so: peers register again within their TTL.";

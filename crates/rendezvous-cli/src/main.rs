@@ -23,6 +23,7 @@ mod serve;
 mod session;
 mod signals;
 mod stats;
+mod store;
 mod unregister;
 mod watch;
 
@@ -40,7 +41,8 @@ use crate::{
 };
 
 /// What `--verbose` logs: this project's crates.
-const VERBOSE: &str = "rendezvous=debug,rendezvous_core=debug,rendezvous_record=debug,rendezvous_swarm=debug";
+const VERBOSE: &str =
+    "rendezvous=debug,rendezvous_core=debug,rendezvous_record=debug,rendezvous_store=debug,rendezvous_swarm=debug";
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -68,6 +70,7 @@ fn run(command: Command) -> Result<(), Error> {
     // What needs no network has no runtime.
     let command = match command {
         Command::Key(args) => return key_command::run(args),
+        Command::Store(command) => return store::command::run(&command),
         Command::Inspect(args) => return inspect::run(&args),
         Command::Completions(args) => return completions::run(&args),
         Command::Network(command) => command,

@@ -39,12 +39,12 @@ const COPIED_PER_WRITE: usize = 4_096;
 pub(super) struct Database {
     directory: Directory,
     /// `None` after a failure, until it is brought back.
-    open: Option<Open>,
+    open: Option<Opened>,
     failure: Option<Failure>,
 }
 
 #[derive(Clone)]
-struct Open {
+struct Opened {
     database: fjall::Database,
     entries: fjall::Keyspace,
 }
@@ -59,7 +59,7 @@ struct Failure {
 
 impl Database {
     pub(super) fn open(directory: Directory) -> Result<Self, LoadError> {
-        let open = Open::open(&directory.database())?;
+        let open = Opened::at(&directory.database())?;
         Ok(Self { directory, open: Some(open), failure: None })
     }
 
@@ -67,7 +67,7 @@ impl Database {
         self.directory.mark()
     }
 
-    fn opened(&self) -> Result<&Open, CommitError> {
+    fn opened(&self) -> Result<&Opened, CommitError> {
         self.open.as_ref().ok_or(CommitError::Recovering)
     }
 
@@ -80,9 +80,9 @@ impl Database {
     }
 
     /// Copies everything into a new database, so that the old one's log is not written on.
-    fn replace(&mut self, old: &Open) -> Result<Open, CommitError> {
+    fn replace(&mut self, old: &Opened) -> Result<Opened, CommitError> {
         let path = self.directory.next_database().map_err(|error| commit_error(error.into()))?;
-        let new = Open::open(&path).map_err(|error| CommitError::Engine(Box::new(error)))?;
+        let new = Opened::at(&path).map_err(|error| CommitError::Engine(Box::new(error)))?;
         let mut batch = new.database.batch();
         for entry in old.entries.iter() {
             let (key, value) = entry.into_inner().map_err(commit_error)?;
@@ -99,8 +99,8 @@ impl Database {
     }
 }
 
-impl Open {
-    fn open(path: &Path) -> Result<Self, LoadError> {
+impl Opened {
+    fn at(path: &Path) -> Result<Self, LoadError> {
         let open = || {
             let database = fjall::Database::builder(path)
                 .cache_size(CACHE_BYTES)
@@ -181,7 +181,7 @@ impl Engine for Database {
         }
         failure.tried = Some(Instant::now());
         let of_sync = failure.of_sync;
-        let mut open = Open::open(&self.directory.database()).map_err(|error| match error {
+        let mut open = Opened::at(&self.directory.database()).map_err(|error| match error {
             LoadError::Damaged(damage) => CommitError::Damaged(damage),
             error => CommitError::Engine(Box::new(error)),
         })?;
