@@ -106,18 +106,14 @@ fn read_one(file: &File, table: &dyn TableLike, at: Place) -> Result<Written, Co
         POLICY[index].set(&mut written.draft, Given::Toml(item)).map_err(invalid)?;
         written.sources[index] = Source::File(place);
     }
+    if let (Some(namespace), Some(prefix)) = (written.stated("namespace"), written.stated("prefix")) {
+        return Err(ConfigError::PolicyOfTwoPatterns { namespace: namespace.into(), prefix: prefix.into() });
+    }
     let draft = &mut written.draft;
     draft.policy.pattern = match (draft.namespace.clone(), draft.prefix.clone()) {
-        (Some(name), None) => Pattern::Exact(name),
+        (Some(name), _) => Pattern::Exact(name),
         (None, Some(prefix)) => Pattern::Prefix(prefix),
         (None, None) => return Err(ConfigError::PolicyWithoutPattern { at: written.at }),
-        (Some(_), Some(_)) => {
-            let both = (written.stated("namespace"), written.stated("prefix"));
-            let (Some(namespace), Some(prefix)) = both else {
-                return Err(ConfigError::PolicyWithoutPattern { at: written.at });
-            };
-            return Err(ConfigError::PolicyOfTwoPatterns { namespace: namespace.into(), prefix: prefix.into() });
-        }
     };
     Ok(written)
 }
