@@ -10,6 +10,7 @@ mod field;
 mod file;
 mod flags;
 mod policy;
+mod quantity;
 mod report;
 mod setting;
 mod settings;
