@@ -7,7 +7,8 @@ use clap_complete::Shell;
 use rendezvous_wire::{Namespace, Ttl};
 
 use crate::{
-    address::{AdvertisedAddress, ListenAddress, Point},
+    address::{AdvertisedAddress, Point},
+    config::Flags,
     help,
     store::command::Store,
 };
@@ -17,7 +18,7 @@ use crate::{
 pub(crate) const PORT_DEFAULT: u16 = 62_649;
 
 /// Behind the options that say what to do.
-const LAST: usize = 1_000;
+pub(crate) const LAST: usize = 1_000;
 
 /// Run a libp2p rendezvous point, or register with one and discover peers at it.
 #[derive(Debug, Parser)]
@@ -71,39 +72,16 @@ pub(crate) enum NetworkCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Address to listen on, of TCP or QUIC; may be repeated. A wildcard is every interface, port 0 any free port [default:
-    /// port 62649 of every interface, as /ip4/0.0.0.0/tcp/62649, /ip4/0.0.0.0/udp/62649/quic-v1, and both of /ip6/::]
-    #[arg(long, value_name = "MULTIADDR")]
-    pub(crate) listen: Vec<ListenAddress>,
-
-    /// File with the point's key, which is its identity; made if it is missing [default: `key` in the data directory]
+    /// File with settings, in TOML; variables RENDEZVOUS_… override it, and flags override both.
     #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 
-    /// Directory for what the point keeps; made if it is missing [default: $XDG_DATA_HOME/rendezvous, or
-    /// ~/.local/share/rendezvous]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
-
-    /// Shortest lifetime that a registration may ask for, in seconds.
-    #[arg(long, value_name = "SECS", default_value_t = 60, value_parser = ttl_parser())]
-    pub(crate) min_ttl: u64,
-
-    /// Longest lifetime that a registration may ask for, in seconds; at most 72 hours.
-    #[arg(long, value_name = "SECS", default_value_t = Ttl::RECOMMENDED_MAX.as_secs(), value_parser = ttl_parser())]
-    pub(crate) max_ttl: u64,
-
-    /// How often changed statistics are printed, in seconds.
-    #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = value_parser!(u64).range(1..=86_400))]
-    pub(crate) stats_interval: u64,
-
-    /// List the namespaces with their numbers of registrations, the fullest 1000, with each line of statistics.
+    /// Check the settings, print those in force, each with where it comes from, and start nothing.
     #[arg(long)]
-    pub(crate) stats: bool,
+    pub(crate) check_config: bool,
 
-    /// Print one JSON object per line: `start`, `listening`, `stats`, `shutdown`.
-    #[arg(long, display_order = LAST)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) flags: Flags,
 }
 
 #[derive(Debug, Args)]

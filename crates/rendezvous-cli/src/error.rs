@@ -8,6 +8,7 @@ use rendezvous_wire::Status;
 
 use crate::{
     address::{AdvertisedAddress, Point},
+    config::ConfigError,
     inspect::InputError,
     key::KeyError,
     store::StoreError,
@@ -17,8 +18,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     // The command line.
-    #[error("--min-ttl {min} is above --max-ttl {max}: give bounds that leave something between them")]
-    TtlBounds { min: u64, max: u64 },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("there is no home directory to keep the key in: name a directory with --data-dir, or a file with --key")]
     NoDataDir,
     #[error("--address {} names another peer than the key's, which is {own}: leave its /p2p/… out", address.0)]
@@ -113,7 +114,7 @@ impl Error {
     /// The exit status.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::TtlBounds { .. }
+            Self::Config(_)
             | Self::NoDataDir
             | Self::ForeignAddress { .. }
             | Self::PointIsSelf(_)

@@ -21,11 +21,17 @@ Examples, one terminal each:
 // Paragraphs are one line each: clap breaks them as the terminal is wide.
 
 pub(crate) const SERVE: &str = "\
-Example:
+Examples:
   rendezvous serve --listen /ip4/127.0.0.1/tcp/0 --key ./point.key
+  rendezvous serve --check-config --min-ttl 600
 
 It prints `peer id: …`, a line `listening: …` per address, the command for a client to try, and from then on statistics \
-when they have changed. Ctrl-C or SIGTERM ends it. It goes on if nobody reads its output.";
+when they have changed. Ctrl-C or SIGTERM ends it. It goes on if nobody reads its output.
+
+Each setting has its place in the file that --config names, a variable such as RENDEZVOUS_TTL_MIN_SECS for `min_secs` under \
+[ttl], and a flag. Variables override the file, flags override both. RENDEZVOUS_CONFIG stands for --config. What holds in \
+some namespaces, [[policy]], is for the file only. What --check-config prints is such a file. A list takes its values \
+separated by commas, or its flag several times; a flag alone stands for `=true`.";
 
 pub(crate) const CLIENT: &str = "\
 Example, where PEER is the peer id that `rendezvous serve` prints:

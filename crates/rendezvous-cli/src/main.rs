@@ -7,6 +7,7 @@ mod address;
 mod args;
 mod client;
 mod completions;
+mod config;
 mod discover;
 mod error;
 mod help;

@@ -1,6 +1,6 @@
 //! `rendezvous serve`: run a rendezvous point.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, time::Duration};
 
 use libp2p::{
     Multiaddr, PeerId, Swarm,
@@ -10,13 +10,12 @@ use libp2p::{
 };
 use rendezvous_core::server::EVENTS_MAX;
 use rendezvous_swarm::server;
-use rendezvous_wire::Ttl;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
 use crate::{
-    address,
-    args::{self, PORT_DEFAULT},
+    address, args,
+    config::{Config, Environment, Settings},
     error::Error,
     key,
     node::{self, Change, Listeners},
@@ -24,12 +23,6 @@ use crate::{
     signals::Signals,
     stats::{Snapshot, Style},
 };
-
-/// File in the data directory that holds the key.
-const KEY_FILE: &str = "key";
-
-/// Longest time that a connection's encryption and multiplexing may take to agree.
-const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest time for closing the connections at the end.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
@@ -52,22 +45,26 @@ enum Told {
 }
 
 pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
-    let mut signals = Signals::listen()?;
-    if args.min_ttl > args.max_ttl {
-        return Err(Error::TtlBounds { min: args.min_ttl, max: args.max_ttl });
+    let config = Config::load(args.config.as_deref(), &Environment::of_process(), &args.flags)?;
+    let settings = &config.settings;
+    let key_file = settings.key_file()?;
+    let mut output = Output::new(settings.json);
+    if args.check_config {
+        return config.print(&mut output);
     }
-    let key = key::load_or_create(Some(&key_file(&args)?))?;
-    let swarm = node::swarm(key.keypair, UPGRADE_TIMEOUT, |keypair| Behaviour {
+    let mut signals = Signals::listen()?;
+    let key = key::load_or_create(Some(key_file))?;
+    let swarm = node::swarm(key.keypair, settings.connections.handshake_timeout, |keypair| Behaviour {
         identify: node::identify(keypair),
         ping: ping::Behaviour::default(),
-        rendezvous: server::Behaviour::new(config(&args)),
+        rendezvous: server::Behaviour::new(server_config(settings)),
     })?;
-    let style = if args.stats { Style::List } else { Style::Line };
-    let mut point = Point { swarm, output: Output::new(args.json), last: Snapshot::default(), style };
-    let mut listeners = point.listen(&args).await?;
+    let style = if settings.statistics.namespaces { Style::List } else { Style::Line };
+    let mut point = Point { swarm, output, last: Snapshot::default(), style };
+    let mut listeners = point.listen(settings).await?;
     point.say_start(&listeners)?;
 
-    let every = Duration::from_secs(args.stats_interval);
+    let every = settings.statistics.interval;
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -93,11 +90,11 @@ struct Point {
 }
 
 impl Point {
-    async fn listen(&mut self, args: &args::Serve) -> Result<Listeners, Error> {
-        let mut listeners = if args.listen.is_empty() {
-            Listeners::start_any(&mut self.swarm, &node::everywhere(PORT_DEFAULT))?
+    async fn listen(&mut self, settings: &Settings) -> Result<Listeners, Error> {
+        let addresses: Vec<Multiaddr> = settings.listen.iter().map(|address| address.0.clone()).collect();
+        let mut listeners = if settings.listens_everywhere() {
+            Listeners::start_any(&mut self.swarm, &addresses)?
         } else {
-            let addresses: Vec<Multiaddr> = args.listen.iter().map(|address| address.0.clone()).collect();
             Listeners::start(&mut self.swarm, &addresses)?
         };
         listeners.settle(&mut self.swarm, on_protocol_event).await?;
@@ -177,30 +174,12 @@ fn on_protocol_event(swarm: &mut Swarm<Behaviour>, event: SwarmEvent<BehaviourEv
     }
 }
 
-fn config(args: &args::Serve) -> server::Config {
-    let mut config = server::Config::default();
-    config.server.ttl_min = Ttl::from_secs(args.min_ttl);
-    config.server.ttl_max = Ttl::from_secs(args.max_ttl);
+fn server_config(settings: &Settings) -> server::Config {
+    let mut config = settings.server.clone();
     if tracing::enabled!(tracing::Level::DEBUG) {
         config.server.events_max = EVENTS_MAX;
     }
     config
-}
-
-/// Where the key is kept: as `--key` says, or in the data directory.
-fn key_file(args: &args::Serve) -> Result<PathBuf, Error> {
-    match (&args.key, &args.data_dir) {
-        (Some(key), _) => Ok(key.clone()),
-        (None, Some(directory)) => Ok(directory.join(KEY_FILE)),
-        (None, None) => Ok(default_data_dir().ok_or(Error::NoDataDir)?.join(KEY_FILE)),
-    }
-}
-
-/// By the XDG Base Directory Specification, which has relative paths ignored.
-fn default_data_dir() -> Option<PathBuf> {
-    let data_home = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || env::home_dir().filter(|path| path.is_absolute()).map(|home| home.join(".local").join("share"));
-    data_home.or_else(home).map(|data| data.join("rendezvous"))
 }
 
 /// The address for a client to try: one that works from elsewhere too, if there is one, and of IPv4 rather than IPv6.

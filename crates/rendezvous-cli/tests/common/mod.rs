@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rendezvous"));
     // Nothing of the user who runs the tests is read or written.
+    let settings =
+        std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("RENDEZVOUS_"));
+    settings.for_each(|name| _ = command.env_remove(name));
     command.env_remove("RUST_LOG").env("XDG_DATA_HOME", scratch("data-home"));
     command
 }

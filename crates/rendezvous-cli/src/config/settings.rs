@@ -1,0 +1,138 @@
+//! The settings of a point, as `serve` uses them.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rendezvous_core::server::Rate;
+use rendezvous_swarm::server;
+
+use crate::{address::ListenAddress, args::PORT_DEFAULT, error::Error, node};
+
+/// File in the data directory that holds the key.
+const KEY_FILE: &str = "key";
+
+/// Everything that an operator can set. What the libraries take is held in their own types; the defaults of those are
+/// the defaults here.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: Vec<ListenAddress>,
+    /// File with the key; `None` only where there is no home directory either.
+    pub(crate) key: Option<PathBuf>,
+    /// Directory for what is kept; `None` only where there is no home directory.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Whether registrations are kept in memory only.
+    pub(crate) ephemeral: bool,
+    pub(crate) json: bool,
+    pub(crate) statistics: Statistics,
+    pub(crate) server: server::Config,
+    pub(crate) rates: Rates,
+    pub(crate) connections: Connections,
+}
+
+/// What is printed of the statistics.
+#[derive(Clone, Debug)]
+pub(crate) struct Statistics {
+    pub(crate) interval: Duration,
+    /// Whether the namespaces are listed.
+    pub(crate) namespaces: bool,
+}
+
+/// How often requests may come; [`Rates`] become [`Rate`]s when all is read, since their parts are set one by one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rates {
+    pub(crate) per_peer: Frequency,
+    pub(crate) per_prefix: Frequency,
+}
+
+/// The parts of a [`Rate`].
+#[derive(Clone, Debug)]
+pub(crate) struct Frequency {
+    /// `None` for no limit.
+    pub(crate) burst: Option<u32>,
+    pub(crate) period_millis: u64,
+}
+
+impl Default for Frequency {
+    fn default() -> Self {
+        Self { burst: None, period_millis: 1_000 }
+    }
+}
+
+impl Frequency {
+    fn rate(&self) -> Option<Rate> {
+        self.burst.map(|burst| Rate { burst, period: Duration::from_millis(self.period_millis) })
+    }
+}
+
+/// Limits on connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    pub(crate) max: usize,
+    pub(crate) per_peer_max: usize,
+    pub(crate) per_prefix_max: usize,
+    /// Connections that are not yet encrypted and authenticated.
+    pub(crate) pending_max: usize,
+    /// Longest time that a connection's encryption and multiplexing may take to agree.
+    pub(crate) handshake_timeout: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            max: 10_000,
+            per_peer_max: 8,
+            per_prefix_max: 256,
+            pending_max: 512,
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: node::everywhere(PORT_DEFAULT).map(ListenAddress).into(),
+            key: None,
+            data_dir: None,
+            ephemeral: false,
+            json: false,
+            statistics: Statistics { interval: Duration::from_secs(10), namespaces: false },
+            server: server::Config::default(),
+            rates: Rates::default(),
+            connections: Connections::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Fills in what follows from other settings, or from the machine.
+    pub(super) fn complete(&mut self) {
+        self.data_dir = self.data_dir.take().or_else(default_data_dir);
+        let in_data_dir = || self.data_dir.as_ref().map(|directory| directory.join(KEY_FILE));
+        self.key = self.key.take().or_else(in_data_dir);
+        let server = &mut self.server.server;
+        server.ttl_default = server.ttl_default.clamp(server.ttl_min, server.ttl_max);
+        server.rate_per_peer = self.rates.per_peer.rate();
+        server.rate_per_prefix = self.rates.per_prefix.rate();
+    }
+
+    /// Where the key is kept.
+    pub(crate) fn key_file(&self) -> Result<&Path, Error> {
+        self.key.as_deref().ok_or(Error::NoDataDir)
+    }
+
+    /// Whether it is left to the machine which of the addresses can be listened on.
+    pub(crate) fn listens_everywhere(&self) -> bool {
+        self.listen == Self::default().listen
+    }
+}
+
+/// By the XDG Base Directory Specification, which has relative paths ignored.
+fn default_data_dir() -> Option<PathBuf> {
+    let data_home = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::home_dir().filter(|path| path.is_absolute()).map(|home| home.join(".local").join("share"));
+    data_home.or_else(home).map(|data| data.join("rendezvous"))
+}
