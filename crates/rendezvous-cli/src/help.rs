@@ -123,9 +123,21 @@ Examples, with the directory that `rendezvous serve --data-dir` was given:
 The point must not run.";
 
 pub(crate) const STORE_CHECK: &str = "\
+Example:
+  rendezvous store check ./data
+
 It reads a copy, which it makes beside the store for as long as it takes: nothing is changed. Exit status 1 and one line \
 say what is lost.";
 
+pub(crate) const STORE_STATS: &str = "\
+Example:
+  rendezvous store stats ./data
+
+It reads a copy, which it makes beside the store for as long as it takes.";
+
 pub(crate) const STORE_REPAIR: &str = "\
+Example:
+  rendezvous store repair ./data
+
 It keeps the registrations whose bytes are as they were written, and drops the others. What is missing altogether stays \
 so: peers register again within their TTL.";

@@ -1,6 +1,6 @@
 //! `rendezvous serve`: run a rendezvous point.
 
-use std::{env, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use libp2p::{
     Multiaddr, PeerId, Swarm,
@@ -11,7 +11,10 @@ use libp2p::{
 use rendezvous_core::server::EVENTS_MAX;
 use rendezvous_swarm::server;
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, MissedTickBehavior, interval_at, timeout_at},
+};
 
 use crate::{
     address, args,
@@ -22,7 +25,11 @@ use crate::{
     output::{self, Output},
     signals::Signals,
     stats::{Snapshot, Style},
+    store,
 };
+
+/// How often the store is looked at for a failure.
+const STORE_LOOK: Duration = Duration::from_secs(1);
 
 /// Longest time for closing the connections at the end.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
@@ -39,8 +46,19 @@ struct Behaviour {
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Told {
-    Start { peer_id: String, addresses: Vec<String> },
-    Listening { address: String },
+    Start {
+        peer_id: String,
+        addresses: Vec<String>,
+        /// Directory of the store; `null` if nothing is kept.
+        store: Option<String>,
+        /// Registrations that go on.
+        registrations: u64,
+        /// Records that have ended while the point did not run.
+        ended: u64,
+    },
+    Listening {
+        address: String,
+    },
     Shutdown,
 }
 
@@ -54,23 +72,27 @@ pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
     }
     let mut signals = Signals::listen()?;
     let key = key::load_or_create(Some(key_file))?;
+    let (rendezvous, kept) = open(settings).await?;
     let swarm = node::swarm(key.keypair, settings.connections.handshake_timeout, |keypair| Behaviour {
         identify: node::identify(keypair),
         ping: ping::Behaviour::default(),
-        rendezvous: server::Behaviour::new(server_config(settings)),
+        rendezvous,
     })?;
     let style = if settings.statistics.namespaces { Style::List } else { Style::Line };
-    let mut point = Point { swarm, output, last: Snapshot::default(), style };
+    let mut point = Point { swarm, output, last: Snapshot::default(), style, failure: None };
     let mut listeners = point.listen(settings).await?;
-    point.say_start(&listeners)?;
+    point.say_start(&listeners, kept.as_ref())?;
 
     let every = settings.statistics.interval;
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = interval_at(Instant::now() + STORE_LOOK, STORE_LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             event = point.swarm.select_next_some() => point.on_event(&mut listeners, event)?,
             _ = ticks.tick() => point.say_statistics()?,
+            _ = looks.tick() => point.look_at_store(),
             signal = signals.next() => {
                 signal.map_err(Error::Start)?;
                 signals.end_at_next();
@@ -80,6 +102,26 @@ pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
     }
 }
 
+/// What a point goes on with.
+#[derive(Debug)]
+struct Kept {
+    directory: PathBuf,
+    opened: server::Opened,
+}
+
+/// The point: with its store, which is read where that holds nobody up, or in memory.
+async fn open(settings: &Settings) -> Result<(server::Behaviour, Option<Kept>), Error> {
+    let config = server_config(settings);
+    if settings.ephemeral {
+        return Ok((server::Behaviour::new(config), None));
+    }
+    let data_dir = settings.data_dir.clone().ok_or(Error::NoDataDir)?;
+    let directory = store::directory(&data_dir);
+    let opening = spawn_blocking(move || store::open_point(&data_dir, config));
+    let (behaviour, opened) = opening.await.map_err(|error| Error::Start(error.into()))??;
+    Ok((behaviour, Some(Kept { directory, opened })))
+}
+
 /// A running point, and its telling.
 struct Point {
     swarm: Swarm<Behaviour>,
@@ -87,6 +129,8 @@ struct Point {
     /// The statistics that were printed last.
     last: Snapshot,
     style: Style,
+    /// Why the store takes nothing, as it was told last.
+    failure: Option<String>,
 }
 
 impl Point {
@@ -101,16 +145,23 @@ impl Point {
         Ok(listeners)
     }
 
-    fn say_start(&mut self, listeners: &Listeners) -> Result<(), Error> {
+    fn say_start(&mut self, listeners: &Listeners, kept: Option<&Kept>) -> Result<(), Error> {
         let peer = *self.swarm.local_peer_id();
         let addresses = listeners.addresses();
         let with_peer = |address: &Multiaddr| format!("{address}/p2p/{peer}");
-        let start = Told::Start { peer_id: peer.to_string(), addresses: addresses.iter().map(with_peer).collect() };
+        let start = Told::Start {
+            peer_id: peer.to_string(),
+            addresses: addresses.iter().map(with_peer).collect(),
+            store: kept.map(|kept| kept.directory.display().to_string()),
+            registrations: kept.map_or(0, |kept| kept.opened.registrations),
+            ended: kept.map_or(0, |kept| kept.opened.ended),
+        };
         self.output.json(&start)?;
         self.output.human(format_args!("peer id: {peer}"))?;
         for address in &addresses {
             self.output.human(format_args!("listening: {}", with_peer(address)))?;
         }
+        self.output.human(store_line(kept))?;
         if let Some(address) = to_try(&addresses) {
             let point = with_peer(address);
             self.output.human(format_args!("try: {} register --point {point}", program()))?;
@@ -130,6 +181,21 @@ impl Point {
         }
         on_protocol_event(&mut self.swarm, event);
         Ok(())
+    }
+
+    /// Tells when the store stops taking registrations, and when it takes them again.
+    fn look_at_store(&mut self) {
+        let failure = self.swarm.behaviour().rendezvous.store_failure();
+        if failure == self.failure {
+            return;
+        }
+        match &failure {
+            Some(reason) => output::note(format_args!(
+                "registrations are refused: {reason}; those that are there are served, and the store is tried again"
+            )),
+            None => output::note("the store works again"),
+        }
+        self.failure = failure;
     }
 
     /// Prints the statistics if they have changed.
@@ -172,6 +238,16 @@ fn on_protocol_event(swarm: &mut Swarm<Behaviour>, event: SwarmEvent<BehaviourEv
         SwarmEvent::Behaviour(BehaviourEvent::Rendezvous(event)) => tracing::debug!(?event, "rendezvous"),
         _ => {}
     }
+}
+
+/// What is said of the store at the start.
+fn store_line(kept: Option<&Kept>) -> String {
+    let Some(Kept { directory, opened }) = kept else {
+        return "store: none, registrations end with this process".to_owned();
+    };
+    let ended = if opened.ended > 0 { format!(", {} ended meanwhile", opened.ended) } else { String::new() };
+    let kept = output::count(opened.registrations, "registration");
+    format!("store: {} with {kept}{ended}", output::printable(&directory.display().to_string()))
 }
 
 fn server_config(settings: &Settings) -> server::Config {

@@ -138,8 +138,12 @@ fn the_file_may_be_named_by_a_variable() {
 #[test]
 fn the_example_is_what_holds_without_it() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/rendezvous.example.toml");
+    let home = fresh("config-example");
     let values = |args: &[&str]| -> Vec<String> {
-        let lines = std::mem::take(&mut run(&[&["serve", "--check-config"], args].concat()).stdout);
+        let mut command = program();
+        let ended =
+            Running::spawn(command.args(["serve", "--check-config"]).args(args).env("XDG_DATA_HOME", &home)).ended();
+        let lines = &ended.succeeded().stdout;
         lines.iter().map(|line| line.split("  # ").next().expect("a value").to_owned()).collect()
     };
     assert_eq!(values(&["--config", example]), values(&[]));

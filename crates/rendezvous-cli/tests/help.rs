@@ -5,7 +5,7 @@ mod common;
 use common::{Ended, Point, Running, fresh, program, run};
 
 /// Every command that has a help of its own, and whether its example stays until Ctrl-C.
-const COMMANDS: [(&[&str], bool); 11] = [
+const COMMANDS: [(&[&str], bool); 15] = [
     (&["serve"], true),
     (&["client"], true),
     (&["register"], true),
@@ -13,10 +13,14 @@ const COMMANDS: [(&[&str], bool); 11] = [
     (&["unregister"], false),
     (&["key", "new"], false),
     (&["key", "show"], false),
+    (&["store", "check"], false),
+    (&["store", "stats"], false),
+    (&["store", "repair"], false),
     (&["inspect"], false),
     (&["completions"], false),
     // Groups show those of their commands.
     (&["key"], false),
+    (&["store"], false),
     (&[], true),
 ];
 
@@ -53,6 +57,14 @@ fn each_example_works() {
         let place = fresh(&format!("help-{}", command.join("-")));
         if command == ["key", "show"] {
             run(&["key", "new", place.join("me.key").to_str().expect("it is UTF-8")]).succeeded();
+        }
+        if command.first() == Some(&"store") {
+            let data = place.join("data");
+            let args = ["serve", "--listen", "/ip4/127.0.0.1/tcp/0", "--data-dir", data.to_str().expect("it is UTF-8")];
+            let running = Running::start(&args);
+            running.line_with("try: ");
+            running.signal("INT");
+            running.ended().succeeded();
         }
         let examples = examples(command);
         assert!(!examples.is_empty(), "{command:?} has an example");

@@ -18,6 +18,8 @@ fn it_prints_its_id_its_addresses_and_the_command_to_try_in_this_order() {
     for address in &listening {
         assert!(address.starts_with("/ip4/127.0.0.1/tcp/") && address.ends_with(&format!("/p2p/{peer}")), "{address}");
     }
+    let store = point.line();
+    assert!(store.starts_with("store: ") && store.ends_with("/rendezvous/store with 0 registrations"), "{store}");
     let program = env!("CARGO_BIN_EXE_rendezvous");
     assert_eq!(point.line(), format!("try: {program} register --point {}", listening[0]));
 }
@@ -40,7 +42,7 @@ fn a_wildcard_is_told_as_the_addresses_of_the_interfaces() {
         match line.strip_prefix("listening: ") {
             Some(address) => listening.push(address.to_owned()),
             None if line.starts_with("try: ") => break line,
-            None => assert!(line.starts_with("peer id: "), "{line}"),
+            None => assert!(line.starts_with("peer id: ") || line.starts_with("store: "), "{line}"),
         }
     };
     assert!(listening.iter().any(|address| address.starts_with("/ip4/127.0.0.1/tcp/")), "{listening:?}");
@@ -61,9 +63,10 @@ fn the_key_is_made_once_and_kept_in_the_data_directory() {
         id
     });
     assert_eq!(ids[0], ids[1]);
-    let files: Vec<_> =
+    let mut files: Vec<_> =
         fs::read_dir(&data).expect("it is there").map(|entry| entry.expect("readable").file_name()).collect();
-    assert_eq!(files, ["key"], "nothing is left beside it");
+    files.sort();
+    assert_eq!(files, ["key", "store"], "nothing is left beside them");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -168,7 +171,7 @@ fn json_has_a_line_for_the_start_the_statistics_and_the_end() {
     let args = ["serve", "--listen", LOOPBACK, "--key", &key, "--json", "--stats-interval", "1"];
     let point = Running::start(&args);
     let start = point.line();
-    assert_eq!(fields(&start), ["addresses", "event", "peer_id"]);
+    assert_eq!(fields(&start), ["addresses", "ended", "event", "peer_id", "registrations", "store"]);
     assert_eq!(text(&start, "event"), "start");
     let value: serde_json::Value = serde_json::from_str(&start).expect("it is JSON");
     let address = value["addresses"][0].as_str().expect("an address");

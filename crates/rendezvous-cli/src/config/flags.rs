@@ -19,7 +19,7 @@ use super::{
 use crate::args::LAST;
 
 /// What `--help` calls the tables.
-pub(super) const HEADINGS: [(&str, &str); 9] = [
+pub(super) const HEADINGS: [(&str, &str); 10] = [
     ("statistics", "Statistics"),
     ("ttl", "Lifetimes"),
     ("registrations", "Registrations"),
@@ -28,6 +28,7 @@ pub(super) const HEADINGS: [(&str, &str); 9] = [
     ("rate", "Rates"),
     ("discover", "Access"),
     ("streams", "Streams"),
+    ("store", "Store"),
     ("connections", "Connections"),
 ];
 

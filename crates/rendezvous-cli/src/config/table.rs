@@ -264,6 +264,27 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         server.write_timeout,
         "Time for each 64 KiB of an answer to be taken, in seconds"
     ),
+    setting!(
+        "store.commit_timeout_secs",
+        flag("store-commit-timeout-secs", "SECS"),
+        SECS,
+        server.commit_timeout,
+        "Time for the store to take a registration, in seconds"
+    ),
+    setting!(
+        "store.pending_max",
+        flag("store-pending-max", "N"),
+        Bounds::new(1, 10_000_000),
+        server.server.pending_max,
+        "Changes that may wait for the store; others are refused"
+    ),
+    setting!(
+        "store.pending_bytes_max",
+        flag("store-pending-bytes-max", "BYTES"),
+        Bounds::new(64 << 10, 1 << 40),
+        server.server.pending_bytes_max,
+        "Bytes of records that may wait for the store; others are refused"
+    ),
     setting!("connections.max", flag("connections-max", "N"), COUNT, connections.max, "Connections in total"),
     setting!(
         "connections.per_peer_max",

@@ -27,6 +27,7 @@ pub(crate) enum Store {
     #[command(after_help = help::STORE_CHECK)]
     Check(Target),
     /// Count what is kept.
+    #[command(after_help = help::STORE_STATS)]
     Stats(Target),
     /// Make a damaged store usable again, with what is whole.
     #[command(after_help = help::STORE_REPAIR)]

@@ -7,7 +7,10 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +25,11 @@ pub(crate) fn program() -> Command {
     let settings =
         std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("RENDEZVOUS_"));
     settings.for_each(|name| _ = command.env_remove(name));
-    command.env_remove("RUST_LOG").env("XDG_DATA_HOME", scratch("data-home"));
+    // A data directory serves one point at a time.
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let data_home = fresh(&format!("data-home-{}-{run}", std::process::id()));
+    command.env_remove("RUST_LOG").env("XDG_DATA_HOME", data_home);
     command
 }
 
@@ -188,6 +195,7 @@ impl Point {
         let peer = first.strip_prefix("peer id: ").expect("the peer id comes first").to_owned();
         let second = running.line();
         let address = second.strip_prefix("listening: ").expect("then the address").to_owned();
+        assert!(running.line().starts_with("store: "));
         assert!(running.line().starts_with("try: "));
         Self { running, address, peer }
     }
