@@ -9,7 +9,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent},
 };
 use rendezvous_core::server::EVENTS_MAX;
-use rendezvous_swarm::server;
+use rendezvous_swarm::{limits, server};
 use serde::Serialize;
 use tokio::{
     task::spawn_blocking,
@@ -34,9 +34,11 @@ const STORE_LOOK: Duration = Duration::from_secs(1);
 /// Longest time for closing the connections at the end.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
 
-/// A point's protocols. Identify tells what the requesters read; ping notices dead connections.
+/// A point's protocols. Identify tells what the requesters read; ping notices dead connections. The limits come first, so
+/// that the others are spared what is denied.
 #[derive(NetworkBehaviour)]
 struct Behaviour {
+    limits: limits::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     rendezvous: server::Behaviour,
@@ -74,6 +76,7 @@ pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
     let key = key::load_or_create(Some(key_file))?;
     let (rendezvous, kept) = open(settings).await?;
     let swarm = node::swarm(key.keypair, settings.connections.handshake_timeout, |keypair| Behaviour {
+        limits: limits::Behaviour::new(settings.connections.limits.clone()),
         identify: node::identify(keypair),
         ping: ping::Behaviour::default(),
         rendezvous,
@@ -200,12 +203,12 @@ impl Point {
 
     /// Prints the statistics if they have changed.
     fn say_statistics(&mut self) -> Result<(), Error> {
-        let rendezvous = &self.swarm.behaviour().rendezvous;
-        let stats = rendezvous.stats();
-        if self.last.is_of(&stats) {
+        let Behaviour { limits, rendezvous, .. } = self.swarm.behaviour();
+        let (stats, connections) = (rendezvous.stats(), limits.stats());
+        if self.last.is_of(&stats, &connections) {
             return Ok(());
         }
-        let now = Snapshot::new(stats, rendezvous.namespaces(self.style.namespaces_max()), self.style);
+        let now = Snapshot::new(stats, connections, rendezvous.namespaces(self.style.namespaces_max()), self.style);
         self.output.result(&now, &now)?;
         self.last = now;
         self.output.flush()

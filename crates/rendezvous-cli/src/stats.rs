@@ -3,6 +3,7 @@
 use std::fmt;
 
 use rendezvous_core::server::Stats;
+use rendezvous_swarm::limits;
 use rendezvous_wire::Namespace;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
@@ -38,6 +39,7 @@ impl Style {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     stats: Stats,
+    connections: limits::Stats,
     /// The fullest namespaces, the fullest first.
     top: Vec<(Namespace, u32)>,
     style: Style,
@@ -45,13 +47,14 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// The state of a point with these namespaces and their numbers of registrations.
-    pub(crate) fn new(stats: Stats, top: Vec<(Namespace, u32)>, style: Style) -> Self {
-        Self { stats, top, style }
+    pub(crate) fn new(stats: Stats, connections: limits::Stats, top: Vec<(Namespace, u32)>, style: Style) -> Self {
+        Self { stats, connections, top, style }
     }
 
-    /// Whether these are the statistics of the same state.
-    pub(crate) fn is_of(&self, stats: &Stats) -> bool {
-        self.stats == *stats
+    /// Whether these are the statistics of the same state. Who comes and goes without a request does not change it, and
+    /// who is denied does.
+    pub(crate) fn is_of(&self, stats: &Stats, connections: &limits::Stats) -> bool {
+        self.stats == *stats && Denied::of(&self.connections) == Denied::of(connections)
     }
 }
 
@@ -76,6 +79,8 @@ impl fmt::Display for Snapshot {
         for (index, (number, thing)) in counters.into_iter().enumerate() {
             write!(f, "{} {}", if index == 0 { "" } else { "," }, count(number, thing))?;
         }
+        let denied = Denied::of(&self.connections).total();
+        write!(f, ", {} denied; {} connected", count(denied, "connection"), self.connections.established)?;
         if self.style == Style::List {
             for (name, size) in &self.top {
                 write!(f, "\n  {size:>8}  {}", printable(name.as_str()))?;
@@ -109,11 +114,54 @@ struct Entry<'a> {
     registrations: u32,
 }
 
+/// The connections as `--json` prints them.
+#[derive(Debug, Serialize)]
+struct Connections {
+    established: usize,
+    pending: usize,
+    peers: usize,
+    prefixes: usize,
+    denied: Denied,
+}
+
+impl Connections {
+    fn of(stats: &limits::Stats) -> Self {
+        let limits::Stats { established, pending, peers, prefixes, .. } = *stats;
+        Self { established, pending, peers, prefixes, denied: Denied::of(stats) }
+    }
+}
+
+/// The connections denied so far, by the setting that they met, in `[connections]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Denied {
+    max: u64,
+    per_peer_max: u64,
+    per_prefix_max: u64,
+    pending_max: u64,
+    pending_per_prefix_max: u64,
+}
+
+impl Denied {
+    fn of(stats: &limits::Stats) -> Self {
+        Self {
+            max: stats.connections_denied,
+            per_peer_max: stats.connections_per_peer_denied,
+            per_prefix_max: stats.connections_per_prefix_denied,
+            pending_max: stats.pending_denied,
+            pending_per_prefix_max: stats.pending_per_prefix_denied,
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.max + self.per_peer_max + self.per_prefix_max + self.pending_max + self.pending_per_prefix_max
+    }
+}
+
 impl Serialize for Snapshot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let entries = self.top.iter();
         let entries = entries.map(|(name, count)| Entry { namespace: name.as_str(), registrations: *count });
-        let mut object = serializer.serialize_struct("Stats", 10)?;
+        let mut object = serializer.serialize_struct("Stats", 11)?;
         object.serialize_field("event", "stats")?;
         object.serialize_field("registrations", &self.stats.registrations)?;
         object.serialize_field("namespaces", &self.stats.namespaces)?;
@@ -124,6 +172,7 @@ impl Serialize for Snapshot {
         object.serialize_field("discovers", &self.stats.discovers)?;
         object.serialize_field("expiries", &self.stats.expiries)?;
         object.serialize_field("refusals", &self.stats.refusals)?;
+        object.serialize_field("connections", &Connections::of(&self.connections))?;
         object.end()
     }
 }
@@ -137,12 +186,13 @@ mod tests {
         let mut stats = Stats::default();
         (stats.namespaces, stats.registrations) = (2, 4);
         let name = |name: &str| Namespace::new(name).expect("it is a namespace");
-        let whole = Snapshot::new(stats, vec![(name("a"), 3), (name("b\n"), 1)], Style::Line).to_string();
+        let whole = Snapshot::new(stats, limits::Stats::default(), vec![(name("a"), 3), (name("b\n"), 1)], Style::Line)
+            .to_string();
         assert!(
             whole.starts_with("statistics: 4 registrations in 2 namespaces (a 3, b\\u{a} 1); so far 0 reg"),
             "{whole}"
         );
-        let cut = Snapshot::new(stats, vec![(name("a"), 3)], Style::Line).to_string();
+        let cut = Snapshot::new(stats, limits::Stats::default(), vec![(name("a"), 3)], Style::Line).to_string();
         assert!(cut.contains("(a 3, …); so far"), "{cut}");
     }
 
@@ -151,7 +201,7 @@ mod tests {
         let mut stats = Stats::default();
         (stats.namespaces, stats.registrations) = (7, 12);
         let top = vec![(Namespace::new("a").expect("it is a namespace"), 6)];
-        let list = Snapshot::new(stats, top, Style::List).to_string();
+        let list = Snapshot::new(stats, limits::Stats::default(), top, Style::List).to_string();
         let lines: Vec<&str> = list.lines().collect();
         assert!(lines[0].starts_with("statistics: 12 registrations in 7 namespaces; so far"), "{list}");
         assert_eq!(lines[1..], ["         6  a", "            and 6 namespaces more"]);

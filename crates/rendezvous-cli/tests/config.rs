@@ -213,6 +213,27 @@ fn a_rate_refuses_a_client_with_status_and_text() {
 }
 
 #[test]
+fn a_limit_of_connections_denies_a_client_and_is_counted() {
+    let key = fresh_key("limit");
+    let file = file("limit", "json = true\nlisten = ['/ip4/127.0.0.1/tcp/0']\nconnections.per_peer_max = 1\n");
+    let args = ["serve", "--config", &file, "--stats-interval", "1", "--key", &fresh_key("limited")];
+    let point = Running::start(&args);
+    let start: serde_json::Value = serde_json::from_str(&point.line()).expect("it is JSON");
+    let address = start["addresses"][0].as_str().expect("an address");
+    let first = Running::start(&["register", "--point", address, "--address", "/ip4/192.0.2.1/tcp/1", "--key", &key]);
+    first.line_with("registered: ");
+    assert_eq!(run(&["discover", "--point", address, "--key", &key]).code, Some(4));
+    run(&["discover", "--point", address]).succeeded();
+    loop {
+        let stats: serde_json::Value = serde_json::from_str(&point.line()).expect("it is JSON");
+        if stats["connections"]["denied"]["per_peer_max"].as_u64().is_some_and(|denied| denied > 0) {
+            assert_eq!(stats["connections"]["denied"]["per_prefix_max"], 0);
+            return;
+        }
+    }
+}
+
+#[test]
 fn variables_are_in_force_in_a_point_that_runs() {
     let mut command = program();
     command.args(["serve", "--key", &fresh_key("variables")]);

@@ -179,7 +179,8 @@ fn json_has_a_line_for_the_start_the_statistics_and_the_end() {
 
     run(&["discover", "--point", address]).succeeded();
     let stats = point.line();
-    let counters = ["discovers", "event", "expiries", "namespaces", "refusals", "registers", "registrations"];
+    let counters =
+        ["connections", "discovers", "event", "expiries", "namespaces", "refusals", "registers", "registrations"];
     assert_eq!(fields(&stats), [&counters[..], &["renewals", "top", "unregisters"]].concat());
     assert_eq!(text(&stats, "event"), "stats");
     point.signal("TERM");

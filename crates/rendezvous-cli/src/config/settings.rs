@@ -7,7 +7,7 @@ use std::{
 };
 
 use rendezvous_core::server::Rate;
-use rendezvous_swarm::server;
+use rendezvous_swarm::{limits, server};
 
 use crate::{address::ListenAddress, args::PORT_DEFAULT, error::Error, node};
 
@@ -70,24 +70,14 @@ impl Frequency {
 /// Limits on connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
-    pub(crate) max: usize,
-    pub(crate) per_peer_max: usize,
-    pub(crate) per_prefix_max: usize,
-    /// Connections that are not yet encrypted and authenticated.
-    pub(crate) pending_max: usize,
+    pub(crate) limits: limits::Config,
     /// Longest time that a connection's encryption and multiplexing may take to agree.
     pub(crate) handshake_timeout: Duration,
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self {
-            max: 10_000,
-            per_peer_max: 8,
-            per_prefix_max: 256,
-            pending_max: 512,
-            handshake_timeout: Duration::from_secs(10),
-        }
+        Self { limits: limits::Config::default(), handshake_timeout: Duration::from_secs(10) }
     }
 }
 

@@ -216,6 +216,13 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         "Who may list all namespaces at once: anyone, nobody, or peer ids; never whom a policy keeps from one of them"
     ),
     setting!(
+        "streams.max",
+        flag("streams-max", "N"),
+        COUNT,
+        server.streams_max,
+        "Streams in flight on all connections together; another one is reset"
+    ),
+    setting!(
         "streams.per_connection_max",
         flag("streams-per-connection-max", "N"),
         Bounds::new(1, 10_000),
@@ -228,6 +235,13 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         Bounds::new(1, 10_000),
         server.pages_per_connection_max,
         "Pages under way on one connection; others wait"
+    ),
+    setting!(
+        "streams.pages_bytes_max",
+        flag("streams-pages-bytes-max", "BYTES"),
+        BYTES,
+        server.pages_bytes_max,
+        "Bytes of the pages under way on all connections together; others are refused"
     ),
     setting!(
         "streams.requests_max",
@@ -285,27 +299,40 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         server.server.pending_bytes_max,
         "Bytes of records that may wait for the store; others are refused"
     ),
-    setting!("connections.max", flag("connections-max", "N"), COUNT, connections.max, "Connections in total"),
+    setting!(
+        "connections.max",
+        flag("connections-max", "N"),
+        COUNT,
+        connections.limits.connections_max,
+        "Inbound connections in total"
+    ),
     setting!(
         "connections.per_peer_max",
         flag("connections-per-peer-max", "N"),
         COUNT,
-        connections.per_peer_max,
-        "Connections of one peer"
+        connections.limits.connections_per_peer_max,
+        "Inbound connections of one peer"
     ),
     setting!(
         "connections.per_prefix_max",
         flag("connections-per-prefix-max", "N"),
         COUNT,
-        connections.per_prefix_max,
-        "Connections from one IP prefix, /24 or /56"
+        connections.limits.connections_per_prefix_max,
+        "Inbound connections from one IP prefix, /24 or /56"
     ),
     setting!(
         "connections.pending_max",
         flag("connections-pending-max", "N"),
         COUNT,
-        connections.pending_max,
-        "Connections that are being set up"
+        connections.limits.pending_max,
+        "Inbound connections that are being set up"
+    ),
+    setting!(
+        "connections.pending_per_prefix_max",
+        flag("connections-pending-per-prefix-max", "N"),
+        COUNT,
+        connections.limits.pending_per_prefix_max,
+        "Inbound connections from one IP prefix that are being set up"
     ),
     setting!(
         "connections.handshake_timeout_secs",

@@ -264,7 +264,7 @@ fn what_is_set_reaches_the_point() {
          [[policy]]\nprefix = 'b/'\nregistrations_max = 'unlimited'"
     ));
     let Settings { server: shell, connections, .. } = config.settings;
-    assert_eq!(connections.per_peer_max, 3);
+    assert_eq!(connections.limits.connections_per_peer_max, 3);
     assert_eq!(shell.idle_timeout, Duration::from_secs(5));
     let server = shell.server;
     assert_eq!(server.rate_per_peer, Some(Rate { burst: 7, period: Duration::from_millis(50) }));
