@@ -4,6 +4,7 @@
 
 pub mod node;
 pub mod ours;
+pub mod program;
 pub mod raw;
 pub mod theirs;
 

@@ -3,18 +3,12 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    thread,
-    time::Duration,
+    process::Stdio,
 };
 
+use rendezvous_tests::program::{Running, build, command};
 use serde_json::Value;
-
-/// Longest wait for anything: far beyond what an idle machine takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_new_users_session() {
@@ -25,7 +19,7 @@ fn a_new_users_session() {
 
     // A point, in the first terminal. It says which command to paste into the next.
     let point_key = key("point");
-    let serve = |address: &str| start(&["serve", "--listen", address, "--key", &point_key]);
+    let serve = |address: &str| start(&["serve", "--listen", address, "--key", &point_key, "--ephemeral"]);
     let point = serve("/ip4/127.0.0.1/tcp/0");
     let peer = point.line_with("peer id: ");
     let address = point.line_with("listening: ");
@@ -84,21 +78,6 @@ fn a_new_users_session() {
     assert_eq!(point.stop().code(), Some(0));
 }
 
-/// Builds the binary and says where it is.
-fn build() -> PathBuf {
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "rendezvous-cli", "--message-format", "json"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .output()
-        .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let messages = String::from_utf8(output.stdout).expect("cargo prints text");
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let binaries = messages.filter(|message| message["target"]["name"] == "rendezvous");
-    let binary = binaries.filter_map(|message| Some(message["executable"].as_str()?.to_owned())).next();
-    binary.expect("cargo names the binary").into()
-}
-
 /// An empty directory.
 fn place() -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-user");
@@ -123,72 +102,4 @@ fn sorted<'a>(peers: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     let mut peers: Vec<String> = peers.into_iter().cloned().collect();
     peers.sort();
     peers
-}
-
-fn command(binary: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(binary);
-    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
-    command
-}
-
-/// The binary while it runs. It does not survive the test.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Running {
-    fn start(binary: &Path, args: &[&str]) -> Self {
-        let mut child =
-            command(binary, args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
-        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let (sender, lines) = channel();
-        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, lines }
-    }
-
-    /// What comes behind this on the next line that begins with it.
-    #[track_caller]
-    fn line_with(&self, prefix: &str) -> String {
-        loop {
-            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{prefix}: {error}"));
-            if let Some(rest) = line.strip_prefix(prefix) {
-                return rest.to_owned();
-            }
-        }
-    }
-
-    /// The next object of this event that is the right one.
-    #[track_caller]
-    fn event(&self, name: &str, is_right: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let event: Value = serde_json::from_str(&line).expect("it is JSON");
-            if event["event"] == name && is_right(&event) {
-                return event;
-            }
-        }
-    }
-
-    /// Ctrl-C, and the end.
-    fn stop(mut self) -> ExitStatus {
-        let killed = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
-        assert!(killed.expect("there is a `kill`").success());
-        // Its output is read to the end: it ends when the process does.
-        loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(_) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("it has not ended"),
-            }
-        }
-        self.child.wait().expect("it is a child of this process")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
