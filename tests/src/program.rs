@@ -93,6 +93,15 @@ impl Running {
         }
     }
 
+    /// Memory that it has in use, in bytes; `None` where the system does not tell as Linux does.
+    #[must_use]
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib << 10)
+    }
+
     /// Ends it as no signal handler can: `kill -9`.
     ///
     /// # Panics

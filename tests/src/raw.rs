@@ -8,9 +8,9 @@ use std::{
 };
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
-use libp2p::{PeerId, Stream, StreamProtocol, core::PeerRecord};
+use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, core::PeerRecord, multiaddr::Protocol};
 
-use crate::node::{Node, Options};
+use crate::node::{Fact, Node, Options};
 
 /// The protocol's id, spelled out.
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/rendezvous/1.0.0");
@@ -200,13 +200,48 @@ impl Peer {
     }
 }
 
+/// The record of a peer in the standard flavour, with the address that it listens on.
+///
+/// # Panics
+/// If the key does not sign.
+#[must_use]
+pub fn standard_envelope(peer: &Peer) -> Vec<u8> {
+    let record = PeerRecord::new_interop(&peer.key, vec![peer.address.clone()]).expect("the key signs");
+    record.into_signed_envelope().into_protobuf_encoding()
+}
+
+/// A peer that is connected to the point at this address, which names the point. Its agent version tells nothing of what it
+/// reads, so that it is given the standard flavour.
+///
+/// # Panics
+/// If there is no point.
+pub async fn connected(address: &Multiaddr) -> Peer {
+    let mut peer = peer(Options::default().agent_version("raw/1.0.0")).await;
+    let (to, point) = (address.clone(), point_of(address));
+    peer.with(move |swarm| swarm.dial(to)).await.expect("a dial");
+    peer.fact(&Fact::Identified(point)).await;
+    peer
+}
+
+/// The peer that an address ends with.
+///
+/// # Panics
+/// If it names none.
+#[must_use]
+pub fn point_of(address: &Multiaddr) -> PeerId {
+    let peer = address.iter().find_map(|protocol| match protocol {
+        Protocol::P2p(peer) => Some(peer),
+        _ => None,
+    });
+    peer.expect("it names the peer")
+}
+
 /// Registers a peer as most implementations do, with a record of the standard flavour and every field written out.
 ///
 /// # Panics
 /// If it is not granted.
 pub async fn register_standard(peer: &Peer, point: PeerId, namespace: &str) {
-    let record = PeerRecord::new_interop(&peer.key, vec![peer.address.clone()]).expect("the key signs");
-    let envelope = record.into_signed_envelope().into_protobuf_encoding();
+    let envelope = standard_envelope(peer);
     let body = Push::new().bytes(1, namespace.as_bytes()).bytes(2, &envelope).number(3, 7_200);
     let mut stream = peer.open(point).await;
     stream.write_all(&Push::new().number(1, kind::REGISTER).message(2, &body).frame()).await.expect("it is written");

@@ -12,11 +12,10 @@ use std::{
 };
 
 use futures::{AsyncWriteExt as _, future::join_all};
-use libp2p::{Multiaddr, PeerId, Stream, core::PeerRecord, multiaddr::Protocol};
+use libp2p::{Multiaddr, PeerId, Stream, core::PeerRecord};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rendezvous_tests::{
-    node::{Fact, Options},
     program::{Running, build},
     raw::{self, Peer, Push, kind},
 };
@@ -68,15 +67,15 @@ async fn kill_again_and_again(rounds: u64) {
     let mut acknowledged = 0;
     for round in 0..rounds {
         let (point, address) = serve(&binary, &place);
-        let walker = connected(&address).await;
-        walk.go_on(&walker, peer_of(&address), &ledger).await;
+        let walker = raw::connected(&address).await;
+        walk.go_on(&walker, raw::point_of(&address), &ledger).await;
         acknowledged += load_until_killed(point, &address, round, rng.random_range(ACKNOWLEDGED), &ledger).await;
     }
     let (point, address) = serve(&binary, &place);
-    let walker = connected(&address).await;
-    walk.go_on(&walker, peer_of(&address), &ledger).await;
+    let walker = raw::connected(&address).await;
+    walk.go_on(&walker, raw::point_of(&address), &ledger).await;
     let mut anew = Walk::default();
-    anew.go_on(&walker, peer_of(&address), &ledger).await;
+    anew.go_on(&walker, raw::point_of(&address), &ledger).await;
     assert!(point.stop().success());
     let ledger = ledger.lock().expect("no panic");
     println!(
@@ -112,15 +111,15 @@ async fn load_until_killed(
     let (count, enough) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
     let mut peers = Vec::new();
     for _ in 0..PEERS {
-        peers.push(connected(address).await);
+        peers.push(raw::connected(address).await);
     }
     let mut streams = Vec::new();
     for peer in &peers {
         for number in 0..STREAMS {
             let load = Load {
-                stream: peer.open(peer_of(address)).await,
+                stream: peer.open(raw::point_of(address)).await,
                 peer: peer.peer,
-                envelope: envelope(peer),
+                envelope: raw::standard_envelope(peer),
                 namespace: format!("round-{round}-stream-{number}"),
                 ledger: ledger.clone(),
             };
@@ -243,28 +242,6 @@ impl Walk {
             assert!(!ledger.withdrawn.contains(registration), "{registration:?} was withdrawn and is back");
         }
     }
-}
-
-async fn connected(address: &Multiaddr) -> Peer {
-    // Of the default agent version it is known that it reads the other flavour.
-    let mut peer = raw::peer(Options::default().agent_version("crash-test/1.0.0")).await;
-    let (to, point) = (address.clone(), peer_of(address));
-    peer.with(move |swarm| swarm.dial(to)).await.expect("a dial");
-    peer.fact(&Fact::Identified(point)).await;
-    peer
-}
-
-fn envelope(peer: &Peer) -> Vec<u8> {
-    let record = PeerRecord::new_interop(&peer.key, vec![peer.address.clone()]).expect("the key signs");
-    record.into_signed_envelope().into_protobuf_encoding()
-}
-
-fn peer_of(address: &Multiaddr) -> PeerId {
-    let peer = address.iter().find_map(|protocol| match protocol {
-        Protocol::P2p(peer) => Some(peer),
-        _ => None,
-    });
-    peer.expect("it names the peer")
 }
 
 /// An empty directory.
