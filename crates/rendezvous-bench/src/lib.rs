@@ -3,6 +3,7 @@
 pub mod load;
 pub mod point;
 pub mod process;
+pub mod spawned;
 
 use libp2p_identity::PeerId;
 use rendezvous_core::{

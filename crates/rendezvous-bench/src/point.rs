@@ -3,7 +3,7 @@
 //! Both get the same transport (TCP, noise, yamux), the same identify, the same runtime and the same limits, so that
 //! what differs is the rendezvous behaviour and nothing else.
 
-use std::{future::Future, io::Read as _, time::Duration};
+use std::{future::Future, io::Read as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
@@ -15,6 +15,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent},
     tcp, yamux,
 };
+use rendezvous_store::Embedded;
 use rendezvous_swarm::server;
 use rendezvous_wire::Ttl;
 use tokio::sync::oneshot;
@@ -41,7 +42,7 @@ pub enum Kind {
 }
 
 /// Settings of a point.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Which rendezvous point
     #[arg(long = "server", value_enum)]
@@ -52,6 +53,9 @@ pub struct Args {
     /// Worker threads of the runtime
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
+    /// Directory to keep registrations in, with ours; in memory without
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
 }
 
 /// Runs a point until SIGTERM, Ctrl-C or the end of standard input. Its address is the one line that it prints.
@@ -98,7 +102,14 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             config.server.ttl_min = TTL_MIN;
             config.server.registrations_per_peer_max = REGISTRATIONS_PER_PEER_MAX;
             config.server.registrations_max = REGISTRATIONS_MAX;
-            serve_with(args.port, server::Behaviour::new(config)).await
+            let behaviour = match args.data_dir {
+                None => server::Behaviour::new(config),
+                Some(directory) => {
+                    let store = Embedded::open(directory)?;
+                    server::Behaviour::open(config, Box::new(store), &mut |_| {})?.0
+                }
+            };
+            serve_with(args.port, behaviour).await
         }
         Kind::Published => {
             let config = libp2p_rendezvous::server::Config::default()

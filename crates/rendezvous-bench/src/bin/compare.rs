@@ -12,20 +12,15 @@
 //! first page of one namespace, and more is in it than a page holds. New registrations are withdrawn after each part of at
 //! most a quarter of what the point holds, so that its size stays what it says.
 
-use std::process::Stdio;
-
 use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand, value_parser};
 use rendezvous_bench::{
-    load::{Clients, Outcome, Target, Work, fill},
+    load::{Clients, Outcome, Work, fill},
     point::{self, Kind},
     process::Usage,
+    spawned::Spawned,
 };
 use rendezvous_record::Flavour;
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-};
 
 /// Peers that ask, one request at a time each.
 const CONNECTIONS: u64 = 16;
@@ -46,7 +41,7 @@ struct Args {
     rounds: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Role {
     /// Be one of the points: `cargo run` builds this program alone, so it starts itself
     #[command(hide = true)]
@@ -186,14 +181,17 @@ async fn round(kind: Kind, scenario: &Scenario) -> anyhow::Result<Vec<Sample>> {
     let point = Point::start(kind).await?;
     let mut samples = Vec::new();
     // What connections and the first requests of all take once is there before the measurement.
-    Clients::connect(&point.target, 2 * CONNECTIONS, FLAVOUR).await?.run(Work::Renew, 4 * CONNECTIONS, false).await;
+    Clients::connect(&point.process.target, 2 * CONNECTIONS, FLAVOUR)
+        .await?
+        .run(Work::Renew, 4 * CONNECTIONS, false)
+        .await;
 
     let before = point.usage().await?;
-    checked(fill(&point.target, scenario.peers, scenario.namespaces, FLAVOUR).await?)?;
+    checked(fill(&point.process.target, scenario.peers, scenario.namespaces, FLAVOUR).await?)?;
     let after = point.usage().await?;
     samples.push(point.sample(Measure::Fill, before, after, scenario.peers));
 
-    let mut clients = Clients::connect(&point.target, CONNECTIONS, FLAVOUR).await?;
+    let mut clients = Clients::connect(&point.process.target, CONNECTIONS, FLAVOUR).await?;
     for (measure, limit, requests) in [
         (Measure::Discover100, 100, scenario.discovers_of_100),
         (Measure::Discover1000, 1_000, scenario.discovers_of_1000),
@@ -213,7 +211,7 @@ async fn round(kind: Kind, scenario: &Scenario) -> anyhow::Result<Vec<Sample>> {
     samples.push(point.sample(Measure::Renew, before, after, scenario.renewals));
 
     samples.extend(registers(&point, &mut clients, scenario).await?);
-    point.end().await?;
+    point.process.end().await?;
     Ok(samples)
 }
 
@@ -252,9 +250,7 @@ fn checked(outcome: Outcome) -> anyhow::Result<Outcome> {
 /// A point in a process of its own.
 struct Point {
     kind: Kind,
-    process: Child,
-    pid: u32,
-    target: Target,
+    process: Spawned,
 }
 
 impl Point {
@@ -263,20 +259,11 @@ impl Point {
             Kind::Ours => "ours",
             Kind::Published => "published",
         };
-        let mut process = Command::new(std::env::current_exe()?)
-            .args(["point", "--server", name])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let stdout = process.stdout.take().context("the point has an output")?;
-        let address = BufReader::new(stdout).lines().next_line().await?.context("the point has not started")?;
-        let pid = process.id().context("the point has ended")?;
-        Ok(Self { kind, process, pid, target: address.parse()? })
+        Ok(Self { kind, process: Spawned::start(&["point", "--server", name]).await? })
     }
 
     async fn usage(&self) -> anyhow::Result<Usage> {
-        Ok(Usage::settled(self.pid).await?)
+        Ok(Usage::settled(self.process.pid).await?)
     }
 
     fn sample(&self, measure: Measure, before: Usage, after: Usage, requests: u64) -> Sample {
@@ -287,14 +274,6 @@ impl Point {
             cpu_micros: after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / requests as f64,
             grown_bytes: grown_bytes / requests as f64,
         }
-    }
-
-    /// Closes its input, and waits for its end.
-    async fn end(mut self) -> anyhow::Result<()> {
-        drop(self.process.stdin.take());
-        let status = self.process.wait().await?;
-        ensure!(status.success(), "the point has ended with {status}");
-        Ok(())
     }
 }
 
