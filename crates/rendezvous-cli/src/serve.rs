@@ -204,11 +204,12 @@ impl Point {
     /// Prints the statistics if they have changed.
     fn say_statistics(&mut self) -> Result<(), Error> {
         let Behaviour { limits, rendezvous, .. } = self.swarm.behaviour();
-        let (stats, connections) = (rendezvous.stats(), limits.stats());
-        if self.last.is_of(&stats, &connections) {
+        let (stats, connections, shell) = (rendezvous.stats(), limits.stats(), rendezvous.shell_stats());
+        if self.last.is_of(&stats, &connections, &shell) {
             return Ok(());
         }
-        let now = Snapshot::new(stats, connections, rendezvous.namespaces(self.style.namespaces_max()), self.style);
+        let top = rendezvous.namespaces(self.style.namespaces_max());
+        let now = Snapshot::new(stats, connections, shell, top, self.style);
         self.output.result(&now, &now)?;
         self.last = now;
         self.output.flush()

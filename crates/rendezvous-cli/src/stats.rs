@@ -3,9 +3,12 @@
 use std::fmt;
 
 use rendezvous_core::server::Stats;
-use rendezvous_swarm::limits;
+use rendezvous_swarm::{limits, server::ShellStats};
 use rendezvous_wire::Namespace;
-use serde::{Serialize, Serializer, ser::SerializeStruct};
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeStruct},
+};
 
 use crate::output::{count, printable};
 
@@ -40,6 +43,7 @@ impl Style {
 pub(crate) struct Snapshot {
     stats: Stats,
     connections: limits::Stats,
+    shell: ShellStats,
     /// The fullest namespaces, the fullest first.
     top: Vec<(Namespace, u32)>,
     style: Style,
@@ -47,14 +51,22 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// The state of a point with these namespaces and their numbers of registrations.
-    pub(crate) fn new(stats: Stats, connections: limits::Stats, top: Vec<(Namespace, u32)>, style: Style) -> Self {
-        Self { stats, connections, top, style }
+    pub(crate) fn new(
+        stats: Stats,
+        connections: limits::Stats,
+        shell: ShellStats,
+        top: Vec<(Namespace, u32)>,
+        style: Style,
+    ) -> Self {
+        Self { stats, connections, shell, top, style }
     }
 
     /// Whether these are the statistics of the same state. Who comes and goes without a request does not change it, and
-    /// who is denied does.
-    pub(crate) fn is_of(&self, stats: &Stats, connections: &limits::Stats) -> bool {
-        self.stats == *stats && Denied::of(&self.connections) == Denied::of(connections)
+    /// who is denied or cut does.
+    pub(crate) fn is_of(&self, stats: &Stats, connections: &limits::Stats, shell: &ShellStats) -> bool {
+        self.stats == *stats
+            && Denied::of(&self.connections) == Denied::of(connections)
+            && limits_met(&self.shell) == limits_met(shell)
     }
 }
 
@@ -79,8 +91,14 @@ impl fmt::Display for Snapshot {
         for (index, (number, thing)) in counters.into_iter().enumerate() {
             write!(f, "{} {}", if index == 0 { "" } else { "," }, count(number, thing))?;
         }
+        show_counts(f, self.stats.refused.iter().map(|(kind, number)| (kind.name(), number)))?;
         let denied = Denied::of(&self.connections).total();
         write!(f, ", {} denied; {} connected", count(denied, "connection"), self.connections.established)?;
+        let met = limits_met(&self.shell);
+        if met.iter().any(|(_, number)| *number > 0) {
+            f.write_str("; limits met")?;
+            show_counts(f, met.into_iter().filter(|(_, number)| *number > 0))?;
+        }
         if self.style == Style::List {
             for (name, size) in &self.top {
                 write!(f, "\n  {size:>8}  {}", printable(name.as_str()))?;
@@ -105,6 +123,53 @@ impl Snapshot {
         }
         f.write_str(if self.top.is_empty() { "" } else { ")" })
     }
+}
+
+/// Numbers of things in parentheses; nothing if there are none.
+fn show_counts<'a>(f: &mut fmt::Formatter<'_>, counts: impl Iterator<Item = (&'a str, u64)>) -> fmt::Result {
+    let mut is_first = true;
+    for (name, number) in counts {
+        write!(f, "{}{name} {number}", if is_first { " (" } else { ", " })?;
+        is_first = false;
+    }
+    f.write_str(if is_first { "" } else { ")" })
+}
+
+/// How often each limit of streams, answers and the store was met.
+fn limits_met(shell: &ShellStats) -> [(&'static str, u64); 11] {
+    [
+        ("streams_refused", shell.streams_refused),
+        ("streams_refused_in_all", shell.streams_refused_in_all),
+        ("bad_frames", shell.bad_frames),
+        ("slow_senders", shell.slow_senders),
+        ("slow_readers", shell.slow_readers),
+        ("idle_streams", shell.idle_streams),
+        ("spent_streams", shell.spent_streams),
+        ("pages_awaited", shell.pages_awaited),
+        ("pages_refused", shell.pages_refused),
+        ("slow_commits", shell.slow_commits),
+        ("commits_failed", shell.commits_failed),
+    ]
+}
+
+/// Numbers by name as `--json` prints them.
+struct Counts(Vec<(&'static str, u64)>);
+
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, number) in &self.0 {
+            map.serialize_entry(name, number)?;
+        }
+        map.end()
+    }
+}
+
+/// The store as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Store {
+    commits: u64,
+    changes: u64,
 }
 
 /// A namespace as `--json` prints it.
@@ -161,7 +226,7 @@ impl Serialize for Snapshot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let entries = self.top.iter();
         let entries = entries.map(|(name, count)| Entry { namespace: name.as_str(), registrations: *count });
-        let mut object = serializer.serialize_struct("Stats", 11)?;
+        let mut object = serializer.serialize_struct("Stats", 14)?;
         object.serialize_field("event", "stats")?;
         object.serialize_field("registrations", &self.stats.registrations)?;
         object.serialize_field("namespaces", &self.stats.namespaces)?;
@@ -172,6 +237,11 @@ impl Serialize for Snapshot {
         object.serialize_field("discovers", &self.stats.discovers)?;
         object.serialize_field("expiries", &self.stats.expiries)?;
         object.serialize_field("refusals", &self.stats.refusals)?;
+        let refused = self.stats.refused.iter().map(|(kind, number)| (kind.name(), number));
+        object.serialize_field("refused", &Counts(refused.collect()))?;
+        object.serialize_field("limits_met", &Counts(limits_met(&self.shell).into()))?;
+        let store = Store { commits: self.shell.commits, changes: self.shell.changes };
+        object.serialize_field("store", &store)?;
         object.serialize_field("connections", &Connections::of(&self.connections))?;
         object.end()
     }
@@ -186,13 +256,21 @@ mod tests {
         let mut stats = Stats::default();
         (stats.namespaces, stats.registrations) = (2, 4);
         let name = |name: &str| Namespace::new(name).expect("it is a namespace");
-        let whole = Snapshot::new(stats, limits::Stats::default(), vec![(name("a"), 3), (name("b\n"), 1)], Style::Line)
-            .to_string();
+        let whole = Snapshot::new(
+            stats,
+            limits::Stats::default(),
+            ShellStats::default(),
+            vec![(name("a"), 3), (name("b\n"), 1)],
+            Style::Line,
+        )
+        .to_string();
         assert!(
             whole.starts_with("statistics: 4 registrations in 2 namespaces (a 3, b\\u{a} 1); so far 0 reg"),
             "{whole}"
         );
-        let cut = Snapshot::new(stats, limits::Stats::default(), vec![(name("a"), 3)], Style::Line).to_string();
+        let cut =
+            Snapshot::new(stats, limits::Stats::default(), ShellStats::default(), vec![(name("a"), 3)], Style::Line)
+                .to_string();
         assert!(cut.contains("(a 3, …); so far"), "{cut}");
     }
 
@@ -201,7 +279,7 @@ mod tests {
         let mut stats = Stats::default();
         (stats.namespaces, stats.registrations) = (7, 12);
         let top = vec![(Namespace::new("a").expect("it is a namespace"), 6)];
-        let list = Snapshot::new(stats, limits::Stats::default(), top, Style::List).to_string();
+        let list = Snapshot::new(stats, limits::Stats::default(), ShellStats::default(), top, Style::List).to_string();
         let lines: Vec<&str> = list.lines().collect();
         assert!(lines[0].starts_with("statistics: 12 registrations in 7 namespaces; so far"), "{list}");
         assert_eq!(lines[1..], ["         6  a", "            and 6 namespaces more"]);
@@ -211,5 +289,16 @@ mod tests {
     fn an_empty_point_names_no_namespace() {
         let line = Snapshot::default().to_string();
         assert!(line.starts_with("statistics: 0 registrations in 0 namespaces; so far 0 registers, "), "{line}");
+    }
+
+    #[test]
+    fn limits_that_were_met_are_told_and_others_are_not() {
+        let mut shell = ShellStats::default();
+        let line = |shell| Snapshot::new(Stats::default(), limits::Stats::default(), shell, Vec::new(), Style::Line);
+        assert!(!line(shell).to_string().contains("limits met"));
+        (shell.slow_readers, shell.commits_failed) = (2, 1);
+        let line = line(shell);
+        assert!(line.to_string().ends_with("; limits met (slow_readers 2, commits_failed 1)"), "{line}");
+        assert!(!Snapshot::default().is_of(&Stats::default(), &limits::Stats::default(), &shell));
     }
 }
