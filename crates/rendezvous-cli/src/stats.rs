@@ -136,7 +136,7 @@ fn show_counts<'a>(f: &mut fmt::Formatter<'_>, counts: impl Iterator<Item = (&'a
 }
 
 /// How often each limit of streams, answers and the store was met.
-fn limits_met(shell: &ShellStats) -> [(&'static str, u64); 11] {
+fn limits_met(shell: &ShellStats) -> [(&'static str, u64); 12] {
     [
         ("streams_refused", shell.streams_refused),
         ("streams_refused_in_all", shell.streams_refused_in_all),
@@ -147,6 +147,7 @@ fn limits_met(shell: &ShellStats) -> [(&'static str, u64); 11] {
         ("spent_streams", shell.spent_streams),
         ("pages_awaited", shell.pages_awaited),
         ("pages_refused", shell.pages_refused),
+        ("requests_refused", shell.requests_refused),
         ("slow_commits", shell.slow_commits),
         ("commits_failed", shell.commits_failed),
     ]

@@ -258,6 +258,13 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         "Bytes of one request"
     ),
     setting!(
+        "streams.requests_bytes_max",
+        flag("streams-requests-bytes-max", "BYTES"),
+        Bounds::new(1 << 20, 1 << 40),
+        server.requests_bytes_max,
+        "Bytes of requests that are not complete, on all connections together; what would exceed it is reset"
+    ),
+    setting!(
         "streams.frame_timeout_secs",
         flag("streams-frame-timeout-secs", "SECS"),
         SECS,

@@ -39,6 +39,14 @@ impl Budget {
 }
 
 impl Share {
+    /// Takes what is missing to this amount; whether there was as much left.
+    pub(super) fn grow_to(&mut self, amount: usize) -> bool {
+        let missing = amount.saturating_sub(self.amount);
+        let Some(mut more) = self.budget.try_take(missing) else { return false };
+        self.amount += core::mem::take(&mut more.amount);
+        true
+    }
+
     /// Gives back what is above this amount.
     pub(super) fn shrink_to(&mut self, amount: usize) {
         let above = self.amount.saturating_sub(amount);
@@ -80,6 +88,18 @@ mod tests {
         assert_eq!(budget.used(), 3);
         share.shrink_to(5);
         assert_eq!(budget.used(), 3);
+        drop(share);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_share_grows_within_the_budget() {
+        let budget = Arc::new(Budget::new(10));
+        let mut share = budget.try_take(2).expect("room");
+        assert!(share.grow_to(7) && share.grow_to(5));
+        assert_eq!(budget.used(), 7);
+        assert!(!share.grow_to(11));
+        assert_eq!(budget.used(), 7);
         drop(share);
         assert_eq!(budget.used(), 0);
     }

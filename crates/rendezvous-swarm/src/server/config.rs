@@ -40,6 +40,10 @@ pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(8);
 /// with the most of the longest each.
 pub const PAGES_BYTES_MAX: usize = 256 << 20;
 
+/// Bytes of requests that are not complete, on all connections together: a chunk for each of [`STREAMS_MAX`] streams, and as
+/// much again for those that are longer.
+pub const REQUESTS_BYTES_MAX: usize = 512 << 20;
+
 /// Time for the protocol of a stream to be negotiated.
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -63,6 +67,9 @@ pub struct Config {
     /// counts as [`ServerConfig::page_bytes_max`], and for one such answer there is always room. The buffers take
     /// up to twice that, and 4 KiB each. Default [`PAGES_BYTES_MAX`].
     pub pages_bytes_max: usize,
+    /// Bytes of requests that are not complete, on all connections together, counted in chunks of 4 KiB; a stream that would
+    /// hold more is reset. Requests that come whole, as most do, count for nothing. Default [`REQUESTS_BYTES_MAX`].
+    pub requests_bytes_max: usize,
     /// Requests that one stream may carry, after which it is closed. Default `None`: as many as come.
     pub requests_per_stream_max: Option<NonZeroU32>,
     /// Time for a frame, from its first byte to its last. Default [`FRAME_TIMEOUT`].
@@ -85,6 +92,7 @@ impl Default for Config {
             streams_max: STREAMS_MAX,
             pages_per_connection_max: PAGES_PER_CONNECTION_MAX,
             pages_bytes_max: PAGES_BYTES_MAX,
+            requests_bytes_max: REQUESTS_BYTES_MAX,
             requests_per_stream_max: None,
             frame_timeout: FRAME_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,

@@ -20,7 +20,7 @@ mod tests;
 pub use behaviour::Behaviour;
 pub use config::{
     COMMIT_TIMEOUT, Config, FRAME_TIMEOUT, IDLE_TIMEOUT, NEGOTIATION_TIMEOUT, PAGES_BYTES_MAX,
-    PAGES_PER_CONNECTION_MAX, STREAMS_MAX, STREAMS_PER_CONNECTION_MAX, WRITE_BYTES, WRITE_TIMEOUT,
+    PAGES_PER_CONNECTION_MAX, REQUESTS_BYTES_MAX, STREAMS_MAX, STREAMS_PER_CONNECTION_MAX, WRITE_BYTES, WRITE_TIMEOUT,
 };
 pub use handler::{AgentKnown, Handler, Upgrade};
 pub use rendezvous_core::server::{Event, Refusal, ServerConfig, Stats};

@@ -38,6 +38,8 @@ pub(super) struct Shared {
     pub(super) streams: Arc<Budget>,
     /// Bytes of the answers to DISCOVER that are under way.
     pub(super) pages: Arc<Budget>,
+    /// Bytes of requests that are not complete.
+    pub(super) requests: Arc<Budget>,
     /// Most bytes of one of these.
     pub(super) page_bytes_max: usize,
     /// When the behaviour's timer goes off, in milliseconds as [`Time`] counts them.
@@ -69,6 +71,7 @@ pub(super) struct Counters {
     pub(super) spent_streams: AtomicU64,
     pub(super) pages_awaited: AtomicU64,
     pub(super) pages_refused: AtomicU64,
+    pub(super) requests_refused: AtomicU64,
     pub(super) agents_awaited: AtomicU64,
     pub(super) slow_commits: AtomicU64,
 }
@@ -97,6 +100,8 @@ pub struct ShellStats {
     pub pages_awaited: u64,
     /// Answers refused because all connections together had [`Config::pages_bytes_max`] under way.
     pub pages_refused: u64,
+    /// Streams reset because all connections together held [`Config::requests_bytes_max`] of requests that are not complete.
+    pub requests_refused: u64,
     /// Answers that waited for the requester's agent version.
     pub agents_awaited: u64,
     /// Registrations refused because the store had not taken them within [`Config::commit_timeout`].
@@ -131,6 +136,7 @@ impl Counters {
             spent_streams: read(&self.spent_streams),
             pages_awaited: read(&self.pages_awaited),
             pages_refused: read(&self.pages_refused),
+            requests_refused: read(&self.requests_refused),
             agents_awaited: read(&self.agents_awaited),
             slow_commits: read(&self.slow_commits),
             commits: read(&desk.commits),
@@ -170,6 +176,7 @@ impl Shared {
         Self {
             streams: Arc::new(Budget::new(config.streams_max)),
             pages: Arc::new(Budget::new(config.pages_bytes_max.max(page_bytes_max))),
+            requests: Arc::new(Budget::new(config.requests_bytes_max)),
             page_bytes_max,
             reader: server.reader(),
             server: Mutex::new(server),

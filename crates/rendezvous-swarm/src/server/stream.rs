@@ -15,7 +15,7 @@ use super::{
     alarm::Alarm,
     budget::Share,
     config::WRITE_BYTES,
-    frames::Frames,
+    frames::{Frames, Unreadable},
     shared::{self, Counters, Shared},
     turns::{Turn, Turns},
     writer::Outcome,
@@ -76,7 +76,7 @@ impl Session {
     {
         let (config, counters) = (&self.shared.config, &self.shared.counters);
         Counters::count(&counters.streams);
-        let mut frames = Frames::new(config.request_bytes_max);
+        let mut frames = Frames::new(config.request_bytes_max, self.shared.requests.clone());
         let mut alarm = Alarm::default();
         let mut requests: u32 = 0;
         loop {
@@ -132,7 +132,12 @@ impl Session {
                 return Poll::Ready(match frame {
                     Ok(Some(payload)) => Next::Frame(payload),
                     Ok(None) => Next::End,
-                    Err(error) => {
+                    Err(Unreadable::NoRoom) => {
+                        Counters::count(&counters.requests_refused);
+                        tracing::debug!(peer = %self.peer, "stream cut: too much is held of requests that are not complete");
+                        Next::Broken
+                    }
+                    Err(Unreadable::Codec(error)) => {
                         if let CodecError::Frame(_) = error {
                             Counters::count(&counters.bad_frames);
                             tracing::debug!(peer = %self.peer, %error, "stream cut");
