@@ -14,6 +14,12 @@ pub enum LoadError {
         /// The store's directory.
         directory: PathBuf,
     },
+    /// It holds other files, or nothing.
+    #[error("{} does not hold a store", directory.display())]
+    NotAStore {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// It was written by a program that knows another format.
     #[error("the store is of format {found}, and this program reads format {known}")]
     Format {
@@ -73,9 +79,9 @@ pub enum Damage {
     #[error("the file {file} is missing or has changed: {lost}")]
     File {
         /// Which, from the store's directory.
-        file: &'static str,
+        file: String,
         /// What is lost by it.
-        lost: &'static str,
+        lost: String,
     },
     /// The database finds its files changed.
     #[error("the database cannot read its files ({0}): what is lost cannot be told")]

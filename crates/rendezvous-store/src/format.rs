@@ -187,7 +187,8 @@ pub(crate) fn unsealed<'a>(key: &[u8], value: &'a [u8]) -> Option<(u64, &'a [u8]
     (checksum_found == checksum(key, body)).then_some((checksum_found, body))
 }
 
-fn checksum(key: &[u8], body: &[u8]) -> u64 {
+/// The checksum of a value's body under its key.
+pub(crate) fn checksum(key: &[u8], body: &[u8]) -> u64 {
     let mut hasher = Xxh3Default::new();
     hasher.update(&(key.len() as u64).to_be_bytes());
     hasher.update(key);

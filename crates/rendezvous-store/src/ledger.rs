@@ -17,6 +17,9 @@ use crate::{
 /// Entries that one write drops at the start.
 const DROPS_PER_WRITE: usize = 4_096;
 
+/// Takes a key, its value, and what they say.
+pub(crate) type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8], Kept);
+
 /// Keeps each registration under its key, and a [`Summary`] of them all.
 #[derive(Debug)]
 pub(crate) struct Ledger<E> {
@@ -58,7 +61,7 @@ impl<E: Engine> Ledger<E> {
     }
 
     /// Hands out every registration, and says whether all are as they were written.
-    pub(crate) fn read(&mut self, each: &mut impl FnMut(&[u8], &[u8], Kept)) -> Result<(), LoadError> {
+    pub(crate) fn read(&mut self, each: Each<'_>) -> Result<(), LoadError> {
         let expected = self.summary.unwrap_or_default();
         let mut found = Summary::default();
         let mut damaged = 0;
@@ -75,6 +78,17 @@ impl<E: Engine> Ledger<E> {
         if (found.registrations, found.sum) != (expected.registrations, expected.sum) {
             let (expected, found) = (expected.registrations, found.registrations);
             return Err(Damage::Registrations { expected, found }.into());
+        }
+        Ok(())
+    }
+
+    /// Says whether each key is found by itself.
+    pub(crate) fn find(&mut self, keys: &[Vec<u8>]) -> Result<(), LoadError> {
+        for key in keys {
+            if self.engine.get(key).map_err(unreadable)?.is_none() {
+                let expected = keys.len() as u64;
+                return Err(Damage::Registrations { expected, found: expected - 1 }.into());
+            }
         }
         Ok(())
     }
@@ -113,10 +127,10 @@ impl<E: Engine> Ledger<E> {
             self.undo = None;
             return Ok(());
         }
-        if serial != acknowledged.serial + 1 {
-            return Err(Damage::Commits { commits: acknowledged.serial.saturating_sub(serial) }.into());
+        if serial <= acknowledged.serial {
+            return Err(Damage::Commits { commits: acknowledged.serial - serial }.into());
         }
-        // It took what it reported as failed; the peers were told that it did not.
+        // It took what it reported as failed; the peers were told that it did not. It may have taken the undoing of it, too.
         let summary = Summary { serial: serial + 1, ..acknowledged };
         let mut writes = undo.clone();
         writes.push((SUMMARY_KEY.to_vec(), Some(summary.encode())));

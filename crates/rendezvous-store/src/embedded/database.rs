@@ -2,51 +2,43 @@
 
 use core::fmt;
 use std::{
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    fs,
+    ops::ControlFlow,
     time::{Duration, Instant},
 };
 
-use fjall::{KeyspaceCreateOptions, PersistMode};
-
-use super::directory::{Directory, Mark};
+use super::{
+    directory::{Directory, Mark, io_error},
+    table::{self, Table, commit_error, load_error, refused},
+};
 use crate::{
     engine::{Engine, Write},
-    error::{CommitError, Damage, LoadError},
+    error::{CommitError, LoadError},
     format::Summary,
 };
-
-/// The one table.
-const ENTRIES: &str = "entries";
-
-/// Memory for blocks that have been read. Registrations are served from the point's own memory; the database is read for the
-/// old value of what changes.
-const CACHE_BYTES: u64 = 16 << 20;
-
-/// Bytes in memory before they are written as a file: each such write is also the longest that a commit may have to wait for.
-const MEMTABLE_BYTES: u64 = 16 << 20;
-
-/// Bytes of log that are read again at the next start.
-const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 
 /// Time from one attempt to bring the database back to the next.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Entries that are copied at once.
-const COPIED_PER_WRITE: usize = 4_096;
+/// What tests make small.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) memtable_bytes: u64,
+    pub(super) recovery_pause: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { memtable_bytes: table::MEMTABLE_BYTES, recovery_pause: RECOVERY_PAUSE }
+    }
+}
 
 pub(super) struct Database {
     directory: Directory,
+    settings: Settings,
     /// `None` after a failure, until it is brought back.
-    open: Option<Opened>,
+    open: Option<Table>,
     failure: Option<Failure>,
-}
-
-#[derive(Clone)]
-struct Opened {
-    database: fjall::Database,
-    entries: fjall::Keyspace,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,16 +50,24 @@ struct Failure {
 }
 
 impl Database {
-    pub(super) fn open(directory: Directory) -> Result<Self, LoadError> {
-        let open = Opened::at(&directory.database())?;
-        Ok(Self { directory, open: Some(open), failure: None })
+    pub(super) fn open(directory: Directory, settings: Settings) -> Result<Self, LoadError> {
+        let path = directory.database();
+        if !path.try_exists().map_err(io_error("read", &path))? {
+            // Under its name it is whole, whenever the process ends.
+            let unfinished = directory.unfinished_database().map_err(io_error("remove", &path))?;
+            drop(Table::create(&unfinished, settings)?);
+            directory.finish_database(&unfinished).map_err(io_error("make", &path))?;
+        }
+        let open = Table::open(&path, settings)?;
+        directory.remove_other_databases();
+        Ok(Self { directory, settings, open: Some(open), failure: None })
     }
 
     pub(super) const fn mark(&self) -> Mark {
         self.directory.mark()
     }
 
-    fn opened(&self) -> Result<&Opened, CommitError> {
+    fn opened(&self) -> Result<&Table, CommitError> {
         self.open.as_ref().ok_or(CommitError::Recovering)
     }
 
@@ -80,91 +80,42 @@ impl Database {
     }
 
     /// Copies everything into a new database, so that the old one's log is not written on.
-    fn replace(&mut self, old: &Opened) -> Result<Opened, CommitError> {
-        let path = self.directory.next_database().map_err(|error| commit_error(error.into()))?;
-        let new = Opened::at(&path).map_err(|error| CommitError::Engine(Box::new(error)))?;
-        let mut batch = new.database.batch();
-        for entry in old.entries.iter() {
-            let (key, value) = entry.into_inner().map_err(commit_error)?;
-            batch.insert(&new.entries, key, value);
-            if batch.len() == COPIED_PER_WRITE {
-                batch.commit().map_err(commit_error)?;
-                batch = new.database.batch();
-            }
+    fn replace(&mut self, old: &Table) -> Result<Table, CommitError> {
+        let path = self.directory.next_database().map_err(refused)?;
+        let new = Table::create(&path, self.settings).map_err(recovery_error).and_then(|mut new| {
+            old.copy_to(&mut new).map_err(commit_error)?;
+            Ok(new)
+        });
+        if new.is_err() {
+            // It may be what fills the disk.
+            let _ = fs::remove_dir_all(&path);
         }
-        batch.commit().map_err(commit_error)?;
-        new.database.persist(PersistMode::SyncAll).map_err(commit_error)?;
-        self.directory.switch_to_next_database().map_err(|error| CommitError::Engine(Box::new(error)))?;
+        let new = new?;
+        self.directory.switch_to_next_database().map_err(recovery_error)?;
         Ok(new)
-    }
-}
-
-impl Opened {
-    fn at(path: &Path) -> Result<Self, LoadError> {
-        let open = || {
-            let database = fjall::Database::builder(path)
-                .cache_size(CACHE_BYTES)
-                .max_journaling_size(JOURNAL_BYTES_MAX)
-                .worker_threads(2)
-                .open()?;
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-            let entries = database.keyspace(ENTRIES, options)?;
-            Ok(Self { database, entries })
-        };
-        contained(open).map_err(|error| match error {
-            fjall::Error::Locked => LoadError::InUse { directory: path.to_owned() },
-            fjall::Error::Io(source) if is_refusal(&source) => {
-                LoadError::Io { action: "open the database in", path: path.to_owned(), source }
-            }
-            error => Damage::Database(error.to_string()).into(),
-        })
-    }
-
-    fn write(&self, writes: &[Write]) -> fjall::Result<()> {
-        // The log is handed to the operating system here, and no later: only then can a failed write be told from a failed
-        // fsync.
-        let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
-        for (key, value) in writes {
-            match value {
-                Some(value) => batch.insert(&self.entries, key.as_slice(), value.as_slice()),
-                None => batch.remove(&self.entries, key.as_slice()),
-            }
-        }
-        batch.commit()
     }
 }
 
 impl Engine for Database {
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, CommitError> {
-        let open = self.opened()?;
-        contained(|| open.entries.get(key)).map(|value| value.map(|value| value.to_vec())).map_err(commit_error)
+        self.opened()?.get(key).map_err(commit_error)
     }
 
     fn scan(&mut self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), LoadError> {
         let open = self.opened().map_err(|error| LoadError::Engine(Box::new(error)))?;
-        let read = || {
-            for entry in open.entries.prefix(prefix) {
-                let (key, value) = entry.into_inner()?;
-                each(&key, &value);
-            }
-            Ok(())
-        };
-        contained(read).map_err(|error| match error {
-            fjall::Error::Io(source) if is_refusal(&source) => {
-                LoadError::Io { action: "read the database in", path: self.directory.path().to_owned(), source }
-            }
-            error => Damage::Database(error.to_string()).into(),
-        })
+        let read = open.scan(prefix, false, &mut |key, value| {
+            each(key, value);
+            ControlFlow::Continue(())
+        });
+        read.map_err(|error| load_error("read the database in", self.directory.path(), error))
     }
 
     fn write(&mut self, writes: &[Write]) -> Result<(), CommitError> {
-        let open = self.opened()?.clone();
-        if let Err(error) = contained(|| open.write(writes)) {
-            drop(open);
+        let open = self.open.as_mut().ok_or(CommitError::Recovering)?;
+        if let Err(error) = open.write(writes) {
             return Err(self.fail(false, error));
         }
-        if let Err(error) = contained(|| open.database.persist(PersistMode::SyncAll)) {
-            drop(open);
+        if let Err(error) = open.sync() {
             return Err(self.fail(true, error));
         }
         Ok(())
@@ -176,15 +127,12 @@ impl Engine for Database {
 
     fn recover(&mut self) -> Result<(), CommitError> {
         let Some(failure) = &mut self.failure else { return Ok(()) };
-        if failure.tried.is_some_and(|tried| tried.elapsed() < RECOVERY_PAUSE) {
+        if failure.tried.is_some_and(|tried| tried.elapsed() < self.settings.recovery_pause) {
             return Err(CommitError::Recovering);
         }
         failure.tried = Some(Instant::now());
         let of_sync = failure.of_sync;
-        let mut open = Opened::at(&self.directory.database()).map_err(|error| match error {
-            LoadError::Damaged(damage) => CommitError::Damaged(damage),
-            error => CommitError::Engine(Box::new(error)),
-        })?;
+        let mut open = Table::open(&self.directory.database(), self.settings).map_err(recovery_error)?;
         if of_sync {
             open = self.replace(&open)?;
         }
@@ -202,25 +150,10 @@ impl fmt::Debug for Database {
     }
 }
 
-/// What the database does, with a panic as an error: on files that have changed it may panic.
-fn contained<T>(act: impl FnOnce() -> fjall::Result<T>) -> fjall::Result<T> {
-    catch_unwind(AssertUnwindSafe(act)).unwrap_or(Err(fjall::Error::Unrecoverable))
-}
-
-/// Whether the operating system refuses, and the file is not at fault.
-fn is_refusal(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(error.kind(), PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
-}
-
-fn commit_error(error: fjall::Error) -> CommitError {
-    let source = match &error {
-        fjall::Error::Io(source) => Some(source),
-        fjall::Error::Storage(fjall::LsmError::Io(source)) => Some(source),
-        _ => None,
-    };
-    match source.map(io::Error::kind) {
-        Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => CommitError::NoSpace,
-        _ => CommitError::Engine(Box::new(error)),
+fn recovery_error(error: LoadError) -> CommitError {
+    match error {
+        LoadError::Damaged(damage) => CommitError::Damaged(damage),
+        LoadError::Io { source, .. } => refused(source),
+        error => CommitError::Engine(Box::new(error)),
     }
 }

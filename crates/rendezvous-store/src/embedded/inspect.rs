@@ -1,4 +1,4 @@
-//! Looking into a store's directory, and mending it.
+//! Looking into a store's directory.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,15 +12,11 @@ use rendezvous_wire::Namespace;
 
 use super::{
     Embedded,
-    database::Database,
+    database::{Database, Settings},
     directory::{Directory, io_error},
+    ledger_of,
 };
-use crate::{
-    engine::Engine as _,
-    error::{Damage, LoadError},
-    format::{self, REGISTRATION_PREFIX, SUMMARY_KEY, Summary},
-    ledger::Ledger,
-};
+use crate::{error::LoadError, format::Summary};
 
 /// Largest record that a point can have admitted; a check must not find fault with what a setting allowed.
 const RECORD_LIMITS: Limits = Limits { envelope_bytes_max: 32 << 10, addresses_max: usize::MAX };
@@ -68,10 +64,10 @@ impl Embedded {
     /// it takes: opening a database that was not closed in order changes its files, and damaged ones most of all.
     ///
     /// # Errors
-    /// [`LoadError`] as [`Embedded::open`], and with [`Damage`] for anything that is not as it was written.
+    /// [`LoadError`] as [`Embedded::open`], and with [`Damage`](crate::Damage) for anything that is not as it was written.
     pub fn check(directory: &Path) -> Result<Report, LoadError> {
         let mut report = Report::default();
-        let summary = read_copy(directory, &mut |kept| {
+        let summary = read_copy(directory, true, &mut |kept| {
             report.registrations += 1;
             for record in &kept.records {
                 report.records += 1;
@@ -92,7 +88,7 @@ impl Embedded {
     pub fn stats(directory: &Path, now: Time) -> Result<Stats, LoadError> {
         let mut stats = Stats::default();
         let mut peers = BTreeSet::new();
-        let summary = read_copy(directory, &mut |kept| {
+        let summary = read_copy(directory, false, &mut |kept| {
             stats.registrations += 1;
             stats.ended += u64::from(kept.records.iter().all(|record| record.ends <= now));
             stats.records += kept.records.len() as u64;
@@ -107,63 +103,45 @@ impl Embedded {
         stats.disk_bytes = bytes_in(directory).map_err(io_error("read", directory))?;
         Ok(stats)
     }
-
-    /// Makes a damaged store usable again: keeps the registrations that are whole, drops the others, and takes the rest as
-    /// what should be there. Returns how many were kept, and how many dropped. What is missing altogether stays so: peers
-    /// register again within their TTL.
-    ///
-    /// # Errors
-    /// [`LoadError`] if the directory is in use, or the database cannot be read at all.
-    pub fn repair(directory: &Path) -> Result<(u64, u64), LoadError> {
-        let opened = Directory::open_damaged(directory)?;
-        let mark = opened.mark();
-        let mut database = Database::open(opened)?;
-        let found = database.get(SUMMARY_KEY).ok().flatten().and_then(|value| Summary::decode(&value).ok());
-        let mut summary = found.unwrap_or_default();
-        (summary.registrations, summary.sum) = (0, 0);
-        summary.serial = summary.serial.max(mark.serial) + 1;
-        summary.position = summary.position.max(mark.position);
-        let mut dropped = Vec::new();
-        database.scan(REGISTRATION_PREFIX, &mut |key, value| match format::kept(key, value) {
-            Some(kept) => {
-                summary.position = summary.position.max(kept.position);
-                summary.replace(None, Some(value));
-            }
-            None => dropped.push((key.to_vec(), None)),
-        })?;
-        let lost = dropped.len() as u64;
-        dropped.push((SUMMARY_KEY.to_vec(), Some(summary.encode())));
-        database.write(&dropped).map_err(|error| LoadError::Engine(Box::new(error)))?;
-        database.acknowledged(&summary);
-        Ok((summary.registrations, lost))
-    }
 }
 
-/// Reads a copy of a store, which is removed at the end.
-fn read_copy(directory: &Path, each: &mut dyn FnMut(Kept)) -> Result<Summary, LoadError> {
+/// Reads a copy of a store, which is removed at the end. What finds single entries is read when something is committed, and
+/// by no scan; if `is_thorough`, it is tried.
+fn read_copy(directory: &Path, is_thorough: bool, each: &mut dyn FnMut(Kept)) -> Result<Summary, LoadError> {
     // Held for as long as it takes.
     let original = Directory::open(directory)?;
-    let copy = Copy::of(original.path())?;
-    let database = Database::open(Directory::open(&copy.0)?)?;
-    let mark = database.mark();
-    let mut ledger = Ledger::open(database)?;
-    let summary = ledger.summary().copied().unwrap_or_default();
-    if summary.serial < mark.serial {
-        return Err(Damage::Commits { commits: mark.serial - summary.serial }.into());
-    }
-    ledger.read(&mut |_, _, kept| each(kept))?;
-    Ok(summary)
+    let copy = Copy::of(&original)?;
+    let mut ledger = ledger_of(Database::open(Directory::open(&copy.0)?, Settings::default())?)?;
+    let mut keys = Vec::new();
+    ledger.read(&mut |key, _, kept| {
+        if is_thorough {
+            keys.push(key.to_vec());
+        }
+        each(kept);
+    })?;
+    ledger.find(&keys)?;
+    Ok(ledger.summary().copied().unwrap_or_default())
 }
 
-/// A copy of a directory, which is removed when this is dropped.
+/// A copy of a store, which is removed when this is dropped.
 struct Copy(PathBuf);
 
 impl Copy {
-    fn of(directory: &Path) -> Result<Self, LoadError> {
-        let mut name = directory.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".copy-{}", std::process::id()));
-        let copy = Self(directory.with_file_name(name));
-        copy_directory(directory, &copy.0).map_err(io_error("copy to", &copy.0))?;
+    fn of(store: &Directory) -> Result<Self, LoadError> {
+        let path = store.path();
+        // It must not be made within the directory, however that is called.
+        let path = path.canonicalize().map_err(io_error("find", path))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let free = |number: u32| {
+            let copy = path.with_file_name(format!("{name}.copy-{}-{number}", std::process::id()));
+            match fs::create_dir(&copy) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                Err(error) => Some(Err(io_error("make", &copy)(error))),
+                Ok(()) => Some(Ok(Self(copy))),
+            }
+        };
+        let copy = (0..).find_map(free).expect("one of the names is free")?;
+        copy_store(store, &copy.0).map_err(io_error("copy to", &copy.0))?;
         Ok(copy)
     }
 }
@@ -173,6 +151,17 @@ impl Drop for Copy {
         if let Err(error) = fs::remove_dir_all(&self.0) {
             tracing::warn!(%error, path = %self.0.display(), "cannot remove the copy");
         }
+    }
+}
+
+fn copy_store(store: &Directory, to: &Path) -> io::Result<()> {
+    for file in Directory::FILES {
+        fs::copy(store.path().join(file), to.join(file))?;
+    }
+    let database = store.database();
+    match database.file_name() {
+        Some(name) if database.try_exists()? => copy_directory(&database, &to.join(name)),
+        _ => Ok(()),
     }
 }
 

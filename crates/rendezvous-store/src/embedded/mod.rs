@@ -3,6 +3,8 @@
 mod database;
 mod directory;
 mod inspect;
+mod repair;
+mod table;
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +14,10 @@ use rendezvous_core::{
 };
 
 pub use self::inspect::{Report, Stats};
-use self::{database::Database, directory::Directory};
+use self::{
+    database::{Database, Settings},
+    directory::Directory,
+};
 use crate::{
     error::{CommitError, Damage, LoadError},
     ledger::Ledger,
@@ -39,15 +44,12 @@ impl Embedded {
     /// # Errors
     /// [`LoadError`] if another process has it open, it is of another format, or damaged, or the operating system refuses.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, LoadError> {
-        let directory = directory.into();
-        let database = Database::open(Directory::open_or_create(&directory)?)?;
-        let mark = database.mark();
-        let ledger = Ledger::open(database)?;
-        let serial = ledger.summary().map_or(0, |summary| summary.serial);
-        if serial < mark.serial {
-            return Err(Damage::Commits { commits: mark.serial - serial }.into());
-        }
-        Ok(Self { directory, ledger })
+        Self::open_with(directory.into(), Settings::default())
+    }
+
+    fn open_with(directory: PathBuf, settings: Settings) -> Result<Self, LoadError> {
+        let database = Database::open(Directory::open_or_create(&directory)?, settings)?;
+        Ok(Self { directory, ledger: ledger_of(database)? })
     }
 
     /// Where it is.
@@ -69,4 +71,15 @@ impl Store for Embedded {
     fn commit(&mut self, now: Time, changes: &[Change]) -> Result<(), CommitError> {
         self.ledger.commit(now, changes)
     }
+}
+
+/// The ledger in a database, if no commit is missing at its end.
+fn ledger_of(database: Database) -> Result<Ledger<Database>, LoadError> {
+    let mark = database.mark();
+    let ledger = Ledger::open(database)?;
+    let serial = ledger.summary().map_or(0, |summary| summary.serial);
+    if serial < mark.serial {
+        return Err(Damage::Commits { commits: mark.serial - serial }.into());
+    }
+    Ok(ledger)
 }
