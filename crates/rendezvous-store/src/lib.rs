@@ -37,6 +37,10 @@
 //! # Features
 //! `embedded` (default): [`Embedded`], on fjall.
 
+// What the integration tests share, the tests of the modules use too.
+#[cfg(test)]
+extern crate self as rendezvous_store;
+
 #[cfg(feature = "embedded")]
 mod embedded;
 mod engine;

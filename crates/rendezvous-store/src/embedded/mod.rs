@@ -2,9 +2,12 @@
 
 mod database;
 mod directory;
+mod files;
 mod inspect;
 mod repair;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 

@@ -22,8 +22,9 @@ const POSITIONS_SKIPPED: u64 = 1 << 32;
 
 impl Embedded {
     /// Makes a damaged store usable again: copies the registrations that are whole to a new database, which takes the place
-    /// of the old one. Returns how many were kept, and how many are known to be lost. Peers whose registrations are missing
-    /// register again within their TTL. All cookies stay good.
+    /// of the old one. Returns how many were kept, and how many are known to be lost. Where the last commits are lost, what
+    /// they renewed or withdrew is as it was before them. Peers whose registrations are missing register again within their
+    /// TTL. All cookies stay good.
     ///
     /// # Errors
     /// [`LoadError`] if the directory is in use, or the operating system refuses.

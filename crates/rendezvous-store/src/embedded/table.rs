@@ -11,7 +11,7 @@ use std::{
 
 use fjall::{KeyspaceCreateOptions, PersistMode};
 
-use super::{database::Settings, directory::io_error};
+use super::{database::Settings, files};
 use crate::{
     engine::Write,
     error::{CommitError, Damage, LoadError},
@@ -74,14 +74,7 @@ impl Table {
 
     /// Opens one that is there.
     pub(super) fn open(path: &Path, settings: Settings) -> Result<Self, LoadError> {
-        // Without them the database would make itself anew, over what is left.
-        for file in ["version", "keyspaces/0/current", "keyspaces/1/current"] {
-            let path = path.join(file);
-            if !path.try_exists().map_err(io_error("read", &path))? {
-                let lost = "what is lost cannot be told".to_owned();
-                return Err(Damage::File { file: file.to_owned(), lost }.into());
-            }
-        }
+        files::check(path)?;
         Self::create(path, settings)
     }
 
@@ -187,7 +180,7 @@ fn refusal(error: fjall::Error) -> Result<io::Error, fjall::Error> {
 pub(super) fn load_error(action: &'static str, path: &Path, error: fjall::Error) -> LoadError {
     match refusal(error) {
         Ok(source) => LoadError::Io { action, path: path.to_owned(), source },
-        Err(error) => Damage::Database(error.to_string()).into(),
+        Err(error) => Damage::Database(what_is_wrong(&error)).into(),
     }
 }
 
@@ -199,7 +192,16 @@ pub(super) fn commit_error(error: fjall::Error) -> CommitError {
         Err(error @ (fjall::Error::Poisoned | fjall::Error::Locked | fjall::Error::Unrecoverable)) => {
             CommitError::Engine(Box::new(error))
         }
-        Err(error) => Damage::Database(error.to_string()).into(),
+        Err(error) => Damage::Database(what_is_wrong(&error)).into(),
+    }
+}
+
+fn what_is_wrong(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Storage(fjall::LsmError::ChecksumMismatch { .. }) => "a checksum does not match".to_owned(),
+        fjall::Error::Storage(error) => format!("{error:?}"),
+        fjall::Error::Unrecoverable => "it has panicked or given up".to_owned(),
+        error => format!("{error:?}"),
     }
 }
 
