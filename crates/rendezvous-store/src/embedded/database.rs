@@ -34,10 +34,11 @@ impl Default for Settings {
 }
 
 pub(super) struct Database {
-    directory: Directory,
-    settings: Settings,
     /// `None` after a failure, until it is brought back.
     open: Option<Table>,
+    /// Its lock is released after the database is closed.
+    directory: Directory,
+    settings: Settings,
     failure: Option<Failure>,
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Directory {
     highest: u64,
     mark: Mark,
     mark_file: File,
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// How far commits have been acknowledged at least.
@@ -103,7 +103,7 @@ impl Directory {
         let mut bytes = Vec::new();
         mark_file.read_to_end(&mut bytes).map_err(io_error("read", &mark_path))?;
         let mark = Mark::decode(&bytes).ok_or_else(damaged)?;
-        Ok(Self { path: path.to_owned(), number, highest: number, mark, mark_file, _lock: lock })
+        Ok(Self { path: path.to_owned(), number, highest: number, mark, mark_file, lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -174,6 +174,15 @@ impl Directory {
 
     fn numbered(&self, number: u64) -> PathBuf {
         self.path.join(format!("{DATABASE_PREFIX}{number}"))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing it would not do: a process that is just being started may share the open file for a moment.
+        if let Some(Err(error)) = self.lock.as_ref().map(File::unlock) {
+            tracing::warn!(%error, "the lock is released when the file is closed");
+        }
     }
 }
 

@@ -162,19 +162,23 @@ fn contained<T>(act: impl FnOnce() -> fjall::Result<T>) -> fjall::Result<T> {
     catch_unwind(AssertUnwindSafe(act)).unwrap_or(Err(fjall::Error::Unrecoverable))
 }
 
-/// The operating system's refusal; `None` where the files are at fault, be it that one is missing or too short.
+/// The operating system's refusal; `Err` where the files are at fault, be it that one is missing or too short.
 fn refusal(error: fjall::Error) -> Result<io::Error, fjall::Error> {
-    use io::ErrorKind::{AlreadyExists, InvalidInput, IsADirectory, NotADirectory, NotFound};
-    let of_files = |error: &io::Error| {
-        let kinds = [AlreadyExists, InvalidInput, IsADirectory, NotADirectory, NotFound];
-        error.raw_os_error().is_none() || kinds.contains(&error.kind())
-    };
     match error {
-        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) if !of_files(&source) => {
+        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) if !is_of_files(&source) => {
             Ok(source)
         }
         error => Err(error),
     }
+}
+
+/// Told by the kind alone: some come wrapped, without their number.
+fn is_of_files(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AlreadyExists, InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound, Other, UnexpectedEof,
+    };
+    let kinds = [AlreadyExists, InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound, Other, UnexpectedEof];
+    kinds.contains(&error.kind())
 }
 
 pub(super) fn load_error(action: &'static str, path: &Path, error: fjall::Error) -> LoadError {
@@ -189,9 +193,8 @@ pub(super) fn commit_error(error: fjall::Error) -> CommitError {
         Ok(source) => refused(source),
         // Of writing, or of what a thread of the database's own has met: what is in the files is not at fault.
         Err(fjall::Error::Io(source)) => refused(source),
-        Err(error @ (fjall::Error::Poisoned | fjall::Error::Locked | fjall::Error::Unrecoverable)) => {
-            CommitError::Engine(Box::new(error))
-        }
+        Err(fjall::Error::Poisoned) => CommitError::Engine("a write in the background has failed".into()),
+        Err(error @ (fjall::Error::Locked | fjall::Error::Unrecoverable)) => CommitError::Engine(Box::new(error)),
         Err(error) => Damage::Database(what_is_wrong(&error)).into(),
     }
 }

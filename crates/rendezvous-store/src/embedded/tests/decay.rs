@@ -8,7 +8,6 @@ use std::{
 use rendezvous_core::Time;
 use rendezvous_record::Flavour;
 use rendezvous_sim::desk::Found;
-use tempfile::TempDir;
 
 use super::{
     ROOMY, TIGHT,
@@ -16,7 +15,7 @@ use super::{
         point::Point,
         scenario::{expected, scenario},
     },
-    copy, files, run,
+    copy, files, run, scratch,
 };
 use crate::{Embedded, LoadError, embedded::database::Settings};
 
@@ -138,11 +137,6 @@ fn check(sample: &Sample, in_large: usize) {
     let place = scratch();
     let directory = place.path().join("store");
     sample.for_each_change(in_large, |file, bytes, what| sample.check(&directory, file, bytes, what));
-}
-
-/// In memory, if there is such a place: here nothing depends on the disk.
-fn scratch() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 #[test]

@@ -5,6 +5,8 @@
 #[path = "../../../tests/common/mod.rs"]
 mod common;
 mod decay;
+#[cfg(target_os = "linux")]
+mod faults;
 
 use std::{
     fs,
@@ -19,6 +21,7 @@ use self::common::{
 use super::{Embedded, database::Settings};
 use rendezvous_core::Time;
 use rendezvous_sim::fixtures::EPOCH;
+use tempfile::TempDir;
 
 /// With so little memory each commit or two becomes a file, and files are merged.
 const TIGHT: Settings = Settings { memtable_bytes: 1_000, recovery_pause: Duration::ZERO };
@@ -71,4 +74,9 @@ fn copy(from: &Path, to: &Path) {
         }
         fs::write(target, bytes).unwrap();
     }
+}
+
+/// A directory in memory, if there is such a place: for what does not depend on the disk.
+fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
