@@ -7,6 +7,7 @@ mod common;
 mod decay;
 #[cfg(target_os = "linux")]
 mod faults;
+mod opening;
 
 use std::{
     fs,
