@@ -23,7 +23,8 @@ const INTENT_KEY: &[u8] = b"i";
 /// A map from keys to values, both bytes, that outlives the process: a table of a database, a directory of files.
 ///
 /// Asked of it: a put or delete is done whole or not at all, and [`Self::sync`] makes those before it durable. Atomicity over
-/// several of them is not needed. The map must hold nothing else. Keys are at most 341 bytes long.
+/// several of them is not needed. The map must hold nothing else. Keys are at most 341 bytes long; one value is as long as a
+/// whole commit, the others at most 65 KiB. A map that has lost all it held is taken for a new one.
 ///
 /// ```
 /// use std::{collections::BTreeMap, convert::Infallible};

@@ -33,7 +33,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// [`CommitError`] if they are not durable. The store may be asked again at any time, and works again once what stood
-    /// in its way is gone.
+    /// in its way is gone. If the point ends before that, what was refused may be there after the restart, as a whole.
     fn commit(&mut self, now: Time, changes: &[Change]) -> Result<(), CommitError>;
 }
 
@@ -63,7 +63,7 @@ pub struct Opened {
     /// The point's time, from which its clock is to go on: the wall clock, or the time of the last commit if that is later.
     ///
     /// So a clock that was set back while the point did not run makes no registration live longer than from one to the
-    /// other, and never brings an ended one back.
+    /// other, and brings none back that had ended by the last commit.
     pub now: Time,
     /// Registrations that go on.
     pub registrations: u64,

@@ -4,6 +4,7 @@ mod database;
 mod directory;
 mod files;
 mod inspect;
+mod log;
 mod repair;
 mod table;
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl Embedded {
         let (mark, settings) = (directory.mark(), Settings::default());
         let path = directory.next_database().map_err(io_error("remove from", directory.path()))?;
         let mut salvage = Salvage::new(Table::create(&path, settings)?);
-        match Table::open(&directory.database(), settings) {
+        match Table::open_damaged(&directory.database(), settings) {
             Ok(old) => salvage.take(&old)?,
             // Of what cannot be read at all nothing is kept.
             Err(LoadError::Damaged(_)) => {}

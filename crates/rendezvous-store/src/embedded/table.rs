@@ -11,7 +11,7 @@ use std::{
 
 use fjall::{KeyspaceCreateOptions, PersistMode};
 
-use super::{database::Settings, files};
+use super::{database::Settings, directory::io_error, files, log};
 use crate::{
     engine::Write,
     error::{CommitError, Damage, LoadError},
@@ -75,6 +75,14 @@ impl Table {
     /// Opens one that is there.
     pub(super) fn open(path: &Path, settings: Settings) -> Result<Self, LoadError> {
         files::check(path)?;
+        log::cut_torn_end(path).map_err(io_error("read the log in", path))?;
+        Self::create(path, settings)
+    }
+
+    /// Opens one that is damaged, as far as that goes.
+    pub(super) fn open_damaged(path: &Path, settings: Settings) -> Result<Self, LoadError> {
+        files::check(path)?;
+        log::cut_at_changes(path).map_err(io_error("read the log in", path))?;
         Self::create(path, settings)
     }
 
