@@ -83,6 +83,7 @@ impl<E: Engine> Ledger<E> {
     }
 
     /// Says whether each key is found by itself.
+    #[cfg(feature = "embedded")]
     pub(crate) fn find(&mut self, keys: &[Vec<u8>]) -> Result<(), LoadError> {
         for key in keys {
             if self.engine.get(key).map_err(unreadable)?.is_none() {
