@@ -151,6 +151,8 @@ impl<K: KeyValue> Intent<K> {
     fn carry_out(&mut self) -> Result<(), K::Error> {
         let Some(value) = self.map.value_at(INTENT_KEY)? else { return Ok(()) };
         let Some(writes) = decode(&value) else { return Ok(()) };
+        // It may be there and not be durable; carried out in part it would then be torn by a crash.
+        self.map.sync()?;
         self.apply(&writes)
     }
 
