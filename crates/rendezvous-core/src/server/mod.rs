@@ -36,7 +36,7 @@ pub use self::{
 use self::{
     admission::{Limiter, Policies},
     hash::Keys,
-    pending::{Forget, Pending, PendingChange, Reserved},
+    pending::{Forget, Pending, PendingChange},
     registry::{Record, Registry},
 };
 use crate::Time;
@@ -239,9 +239,8 @@ impl Server {
             self.apply_put(&put, peer_range.start, peer_range.len(), register.ttl);
             return Ok(Registered::Done(register.ttl));
         }
-        let reserved = Reserved { ttl: register.ttl, is_new, bytes: growth as u64 };
-        self.pending.reserve(&put, reserved);
-        Ok(Registered::Pending(self.queue(Change::Put(put), Some(reserved), peer_range.start, peer_range.len())))
+        self.pending.reserve(&put, is_new, growth as u64);
+        Ok(Registered::Pending(self.queue(Change::Put(put), Some(register.ttl), peer_range.start, peer_range.len())))
     }
 
     /// UNREGISTER from `peer`: what it names is listed no longer, or once the change returned is committed. It has no
@@ -424,6 +423,7 @@ impl Server {
                     self.forget(Forget { peer, namespace: expired.namespace.clone(), flavour });
                 }
             }
+            self.recount(&peer, &expired.namespace);
             if !expired.is_gone {
                 continue;
             }
@@ -437,8 +437,8 @@ impl Server {
     /// Has the log forget a record that has ended, unless another one takes its place there.
     fn forget(&mut self, forget: Forget) {
         let Forget { peer, namespace, flavour } = &forget;
-        let is_replaced = self.pending.has_put(peer, namespace, *flavour)
-            || self.registry.has_record(PeerBytes::new().of(peer), namespace.as_str(), *flavour);
+        let is_replaced = self.registry.has_record(PeerBytes::new().of(peer), namespace.as_str(), *flavour)
+            || self.pending.replace_ended(&forget);
         if !is_replaced && !self.pending.push_forget(forget) {
             self.stats.forgets_dropped += 1;
         }
@@ -451,6 +451,21 @@ impl Server {
         }
         let record = &register.record;
         self.registry.growth(PeerBytes::new().of(peer), register.namespace, record.flavour(), record.envelope().len())
+    }
+
+    /// A registration has changed or ended, or a put of it was not stored: the puts that wait for it count for something
+    /// else against the quotas.
+    fn recount(&mut self, peer: &PeerId, namespace: &Namespace) {
+        if !self.pending.has_puts_of(peer) {
+            return;
+        }
+        let mut buffer = PeerBytes::new();
+        let (peer_bytes, name) = (buffer.of(peer), namespace.as_str());
+        let is_there = self.registry.contains(peer_bytes, name);
+        let (registry, is_bounded) = (&self.registry, self.config.record_bytes_max < u64::MAX);
+        self.pending.recount(peer, namespace, is_there, |flavour, record_bytes| {
+            if is_bounded { registry.growth(peer_bytes, name, flavour, record_bytes) } else { 0 }
+        });
     }
 
     fn check_quotas(
@@ -531,21 +546,21 @@ impl Server {
         }
     }
 
-    fn queue(&mut self, change: Change, put: Option<Reserved>, peer_start: usize, peer_len: usize) -> ChangeId {
-        self.pending.queue(change, put, peer_start, peer_len)
+    fn queue(&mut self, change: Change, ttl: Option<Ttl>, peer_start: usize, peer_len: usize) -> ChangeId {
+        self.pending.queue(change, ttl, peer_start, peer_len)
     }
 
     fn settle(&mut self, pending: PendingChange, stored: bool) -> Settled {
         let id = pending.id;
-        match (&pending.change, pending.put) {
-            (Change::Put(put), Some(reserved)) => {
-                self.pending.release(put, reserved);
+        match (&pending.change, pending.ttl) {
+            (Change::Put(put), Some(ttl)) => {
+                let replaces_ended = self.pending.release(put);
                 if !stored {
-                    self.refused(&put.peer, &Refusal::StoreFailed);
+                    self.put_failed(put, replaces_ended);
                     return Settled { id, result: Err(Refusal::StoreFailed) };
                 }
-                self.apply_put(put, pending.peer_start, pending.peer_len, reserved.ttl);
-                Settled { id, result: Ok(Some(reserved.ttl)) }
+                self.apply_put(put, pending.peer_start, pending.peer_len, ttl);
+                Settled { id, result: Ok(Some(ttl)) }
             }
             (Change::Remove { peer, namespace, .. }, _) if stored => {
                 self.apply_remove(peer, namespace);
@@ -555,9 +570,20 @@ impl Server {
         }
     }
 
+    /// A put was not stored: what it was to renew may have ended meanwhile, and puts behind it may wait.
+    fn put_failed(&mut self, put: &Put, replaces_ended: bool) {
+        self.refused(&put.peer, &Refusal::StoreFailed);
+        self.recount(&put.peer, &put.namespace);
+        if replaces_ended {
+            let (peer, namespace, flavour) = (put.peer, put.namespace.clone(), put.flavour);
+            self.forget(Forget { peer, namespace, flavour });
+        }
+    }
+
     fn apply_put(&mut self, put: &Put, peer_start: usize, peer_len: usize, ttl: Ttl) {
         let record = Record { flavour: put.flavour, bytes: &put.record, peer_start, peer_len };
         let renewed = self.registry.put(&put.namespace, record, put.position, put.ends, put.prefix);
+        self.recount(&put.peer, &put.namespace);
         if renewed {
             self.stats.renewals += 1;
         } else {
@@ -573,6 +599,7 @@ impl Server {
         if !self.registry.remove(PeerBytes::new().of(peer), namespace.as_str()) {
             return;
         }
+        self.recount(peer, namespace);
         self.stats.unregisters += 1;
         if self.config.events_max > 0 {
             self.emit(Event::Unregistered { peer: *peer, namespace: namespace.clone() });

@@ -25,28 +25,27 @@ pub(super) struct Forget {
     pub(super) flavour: Flavour,
 }
 
-/// A put that waits, as its peer's other requests must know of it.
+/// A put that waits, as its peer's other requests must know of it, and what it counts for against the quotas.
 #[derive(Clone, Debug)]
 pub(super) struct PendingPut {
     pub(super) namespace: Namespace,
     flavour: Flavour,
+    prefix: Option<IpPrefix>,
+    /// Whether the registration is there only once this is committed.
     is_new: bool,
-}
-
-/// What a put that waits counts for against the quotas.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reserved {
-    pub(super) ttl: Ttl,
-    pub(super) is_new: bool,
-    pub(super) bytes: u64,
+    /// That it will add to what is held.
+    bytes: u64,
+    record_bytes: usize,
+    /// Whether the log keeps a record that has ended, in whose place this is to come.
+    replaces_ended: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct PendingChange {
     pub(super) id: ChangeId,
     pub(super) change: Change,
-    /// What a put holds back; `None` for a withdrawal.
-    pub(super) put: Option<Reserved>,
+    /// Granted by a put; `None` for a withdrawal.
+    pub(super) ttl: Option<Ttl>,
     pub(super) peer_start: usize,
     pub(super) peer_len: usize,
 }
@@ -85,8 +84,12 @@ impl Pending {
         self.puts.get(peer).into_iter().flatten()
     }
 
-    pub(super) fn has_put(&self, peer: &PeerId, namespace: &Namespace, flavour: Flavour) -> bool {
-        self.puts_of(peer).any(|put| put.flavour == flavour && put.namespace == *namespace)
+    /// Whether puts wait that are to come in the place of a record that has ended; if they fail, it is still there.
+    pub(super) fn replace_ended(&mut self, forget: &Forget) -> bool {
+        let Forget { peer, namespace, flavour } = forget;
+        let puts = self.puts.get_mut(peer).into_iter().flatten();
+        let puts = puts.filter(|put| put.flavour == *flavour && put.namespace == *namespace);
+        puts.map(|put| put.replaces_ended = true).count() > 0
     }
 
     /// New registrations of a peer.
@@ -104,56 +107,90 @@ impl Pending {
         self.namespaces.get(namespace).copied().unwrap_or(0)
     }
 
-    pub(super) fn reserve(&mut self, put: &Put, reserved: Reserved) {
-        let of_peer = self.puts.entry(put.peer).or_default();
-        of_peer.push(PendingPut { namespace: put.namespace.clone(), flavour: put.flavour, is_new: reserved.is_new });
-        self.bytes += reserved.bytes;
-        self.record_bytes += put.record.len();
-        if reserved.is_new {
-            self.new += 1;
-            *self.namespaces.entry(put.namespace.clone()).or_default() += 1;
-            if let Some(prefix) = put.prefix {
-                *self.prefixes.entry(prefix).or_default() += 1;
-            }
+    pub(super) fn reserve(&mut self, put: &Put, is_new: bool, bytes: u64) {
+        let record_bytes = put.record.len();
+        self.puts.entry(put.peer).or_default().push(PendingPut {
+            namespace: put.namespace.clone(),
+            flavour: put.flavour,
+            prefix: put.prefix,
+            is_new,
+            bytes,
+            record_bytes,
+            replaces_ended: false,
+        });
+        self.bytes += bytes;
+        self.record_bytes += record_bytes;
+        if is_new {
+            self.count_new(&put.namespace, put.prefix);
         }
     }
 
-    pub(super) fn release(&mut self, put: &Put, reserved: Reserved) {
-        self.bytes -= reserved.bytes;
-        self.record_bytes -= put.record.len();
-        if let Some(puts) = self.puts.get_mut(&put.peer) {
-            let is_it = |waiting: &PendingPut| {
-                waiting.namespace == put.namespace
-                    && waiting.flavour == put.flavour
-                    && waiting.is_new == reserved.is_new
-            };
-            if let Some(at) = puts.iter().position(is_it) {
-                puts.swap_remove(at);
-            }
-            if puts.is_empty() {
-                self.puts.remove(&put.peer);
-            }
+    /// A put waits no longer. Returns whether the log keeps a record that has ended, in whose place it was to come.
+    pub(super) fn release(&mut self, put: &Put) -> bool {
+        let Some(puts) = self.puts.get_mut(&put.peer) else { return false };
+        // In the order in which they were made.
+        let is_it = |waiting: &PendingPut| waiting.namespace == put.namespace && waiting.flavour == put.flavour;
+        let Some(at) = puts.iter().position(is_it) else { return false };
+        let released = puts.remove(at);
+        if puts.is_empty() {
+            self.puts.remove(&put.peer);
         }
-        if reserved.is_new {
+        self.bytes -= released.bytes;
+        self.record_bytes -= released.record_bytes;
+        if released.is_new {
             self.new -= 1;
-            count_down(&mut self.namespaces, &put.namespace);
-            if let Some(prefix) = &put.prefix {
+            count_down(&mut self.namespaces, &released.namespace);
+            if let Some(prefix) = &released.prefix {
                 count_down(&mut self.prefixes, prefix);
             }
         }
+        released.replaces_ended
     }
 
-    pub(super) fn queue(
+    /// Whether a peer's puts wait.
+    pub(super) fn has_puts_of(&self, peer: &PeerId) -> bool {
+        self.puts.contains_key(peer)
+    }
+
+    /// A registration has changed, or ended, or will not be: what its puts count for follows. `growth` gives the bytes that
+    /// a record will add; if the registration `is_there` no longer, the first put will be a new one.
+    pub(super) fn recount(
         &mut self,
-        change: Change,
-        put: Option<Reserved>,
-        peer_start: usize,
-        peer_len: usize,
-    ) -> ChangeId {
+        peer: &PeerId,
+        namespace: &Namespace,
+        is_there: bool,
+        growth: impl Fn(Flavour, usize) -> usize,
+    ) {
+        let puts = self.puts.get_mut(peer).into_iter().flatten();
+        let mut puts: Vec<&mut PendingPut> = puts.filter(|put| put.namespace == *namespace).collect();
+        for put in &mut puts {
+            let bytes = growth(put.flavour, put.record_bytes) as u64;
+            self.bytes = self.bytes - put.bytes + bytes;
+            put.bytes = bytes;
+        }
+        if is_there || puts.iter().any(|put| put.is_new) {
+            return;
+        }
+        if let Some(first) = puts.first_mut() {
+            first.is_new = true;
+            let prefix = first.prefix;
+            self.count_new(namespace, prefix);
+        }
+    }
+
+    fn count_new(&mut self, namespace: &Namespace, prefix: Option<IpPrefix>) {
+        self.new += 1;
+        *self.namespaces.entry(namespace.clone()).or_default() += 1;
+        if let Some(prefix) = prefix {
+            *self.prefixes.entry(prefix).or_default() += 1;
+        }
+    }
+
+    pub(super) fn queue(&mut self, change: Change, ttl: Option<Ttl>, peer_start: usize, peer_len: usize) -> ChangeId {
         let id = ChangeId(self.next_change);
         self.next_change += 1;
         self.len += 1;
-        self.queued.push(PendingChange { id, change, put, peer_start, peer_len });
+        self.queued.push(PendingChange { id, change, ttl, peer_start, peer_len });
         id
     }
 
