@@ -2,6 +2,7 @@
 
 mod conformance;
 mod layers;
+mod simulate;
 mod test;
 
 use std::{
@@ -17,6 +18,8 @@ chores:
   conformance [--check]
            write the list of what the conformance tests show, or check that it is up to date
   layers   check which crates depend on which, directly and through others
+  simulate --seed N [--trace] | --seeds N [--start S]
+           run the worlds of these seeds, with faults, and check what must hold
   test     run every test of the workspace; what follows goes to `cargo test`";
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -27,6 +30,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Some("conformance") if rest.is_empty() => conformance::run(false),
         Some("conformance") if rest == ["--check"] => conformance::run(true),
         Some("layers") if rest.is_empty() => layers::run(),
+        Some("simulate") => simulate::run(&rest),
         Some("test") => test::run(&rest),
         Some("help" | "-h" | "--help") => {
             println!("{USAGE}");

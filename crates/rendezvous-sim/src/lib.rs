@@ -2,6 +2,7 @@
 
 pub mod desk;
 pub mod fixtures;
+pub mod simulation;
 mod world;
 
 pub use world::{Network, World};
