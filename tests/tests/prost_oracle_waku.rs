@@ -149,8 +149,7 @@ fn to_prost(message: Message<'_>) -> Option<pb::Message> {
     Some(pb::Message { r#type, register, register_response, discover, discover_response })
 }
 
-/// The numbers of the fields that stand at the top level, as far as they can be read, and whether a group is among them
-/// or below.
+/// The numbers of the fields that stand at the top level, as far as they can be read.
 fn top_level(mut payload: &[u8]) -> Vec<u32> {
     use prost::encoding::{DecodeContext, decode_key, skip_field};
     let mut numbers = Vec::new();
@@ -184,7 +183,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn changed_bytes_are_read_alike(message in message(), changes in vec((any::<Index>(), any::<u8>()), 1..4)) {
+    fn changed_bytes_are_read_alike(
+        message in message(),
+        changes in vec((any::<Index>(), any::<u8>()), 1..4),
+    ) {
         let mut payload = message.encode_to_vec();
         for (at, byte) in changes {
             if !payload.is_empty() {
@@ -201,7 +203,11 @@ proptest! {
                 prop_assert!(is_twice || ours.as_ref() == Some(&theirs), "{payload:02x?}: {ours:?} and {theirs:?}");
             }
             // What prost refuses and ours reads has text that is not UTF-8, or a registration that is none.
-            (Ok(ours), Err(error)) => prop_assert!(to_prost(ours).is_none(), "only ours reads {payload:02x?}: {error}"),
+            (Ok(_), Err(error)) => {
+                let error = error.to_string();
+                let is_known = error.contains("UTF-8") || error.contains("DiscoverResponse.registrations");
+                prop_assert!(is_known, "only ours reads {payload:02x?}: {error}");
+            }
             // Groups, which only prost skips, begin with a tag that ends in 3.
             (Err(error), Ok(_)) => {
                 prop_assert!(payload.iter().any(|byte| byte & 7 == 3), "only prost reads {payload:02x?}: {error}");
