@@ -49,5 +49,8 @@ pub use self::convert::{ConvertError, from_signed_envelope, to_peer_record};
 /// Protocol that is spoken.
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new(rendezvous_wire::PROTOCOL);
 
+/// The older dialect of Waku, which points serve beside it where that is switched on.
+pub const WAKU_PROTOCOL: StreamProtocol = StreamProtocol::new(rendezvous_wire::waku::PROTOCOL);
+
 /// Listed by a point that keeps a record of each envelope flavour.
 pub const DUAL_PROTOCOL: StreamProtocol = StreamProtocol::new("/rendezvous/dual/1.0.0");

@@ -14,35 +14,35 @@ const fn tag(number: u32, wire_type: u32) -> u32 {
     number << 3 | wire_type
 }
 
-fn size_of_varint(number: u32, value: Option<u64>) -> usize {
+pub(crate) fn size_of_varint(number: u32, value: Option<u64>) -> usize {
     value.map_or(0, |value| sizeof_varint(u64::from(tag(number, VARINT))) + sizeof_varint(value))
 }
 
-fn size_of_int32(number: u32, value: Option<i32>) -> usize {
+pub(crate) fn size_of_int32(number: u32, value: Option<i32>) -> usize {
     value.map_or(0, |value| sizeof_varint(u64::from(tag(number, VARINT))) + sizeof_int32(value))
 }
 
-fn size_of_bytes(number: u32, value: Option<&[u8]>) -> usize {
+pub(crate) fn size_of_bytes(number: u32, value: Option<&[u8]>) -> usize {
     value.map_or(0, |value| sizeof_varint(u64::from(tag(number, LEN))) + sizeof_len(value.len()))
 }
 
-fn size_of_message<M: MessageWrite>(number: u32, value: Option<&M>) -> usize {
+pub(crate) fn size_of_message<M: MessageWrite>(number: u32, value: Option<&M>) -> usize {
     value.map_or(0, |value| sizeof_varint(u64::from(tag(number, LEN))) + sizeof_len(value.get_size()))
 }
 
-fn write_varint<W: WriterBackend>(w: &mut Writer<W>, number: u32, value: Option<u64>) -> Result<()> {
+pub(crate) fn write_varint<W: WriterBackend>(w: &mut Writer<W>, number: u32, value: Option<u64>) -> Result<()> {
     value.map_or(Ok(()), |value| w.write_with_tag(tag(number, VARINT), |w| w.write_uint64(value)))
 }
 
-fn write_int32<W: WriterBackend>(w: &mut Writer<W>, number: u32, value: Option<i32>) -> Result<()> {
+pub(crate) fn write_int32<W: WriterBackend>(w: &mut Writer<W>, number: u32, value: Option<i32>) -> Result<()> {
     value.map_or(Ok(()), |value| w.write_with_tag(tag(number, VARINT), |w| w.write_int32(value)))
 }
 
-fn write_bytes<W: WriterBackend>(w: &mut Writer<W>, number: u32, value: Option<&[u8]>) -> Result<()> {
+pub(crate) fn write_bytes<W: WriterBackend>(w: &mut Writer<W>, number: u32, value: Option<&[u8]>) -> Result<()> {
     value.map_or(Ok(()), |value| w.write_with_tag(tag(number, LEN), |w| w.write_bytes(value)))
 }
 
-fn write_message<W, M>(w: &mut Writer<W>, number: u32, value: Option<&M>) -> Result<()>
+pub(crate) fn write_message<W, M>(w: &mut Writer<W>, number: u32, value: Option<&M>) -> Result<()>
 where
     W: WriterBackend,
     M: MessageWrite,

@@ -1,4 +1,4 @@
-//! Messages and frames of the [libp2p rendezvous protocol], `/rendezvous/1.0.0`.
+//! Messages and frames of the [libp2p rendezvous protocol], `/rendezvous/1.0.0`, and of the older dialect in [`waku`].
 //!
 //! This crate turns bytes into messages and messages into bytes, and nothing else: no runtime, no cryptography, no
 //! opinion on what to answer.
@@ -36,6 +36,7 @@
 #[cfg(feature = "codec")]
 mod codec;
 mod cookie;
+mod dialect;
 mod encode;
 mod error;
 pub mod frame;
@@ -46,10 +47,12 @@ mod reader;
 mod request;
 mod status;
 mod ttl;
+pub mod waku;
 
 #[cfg(feature = "codec")]
 pub use codec::{CodecError, FrameCodec};
 pub use cookie::{COOKIE_BYTES_END, Cookie, CookieTooLong, PositionCookie, UndecodableCookie};
+pub use dialect::{Dialect, Dialects, ParseDialectError};
 pub use error::{DecodeError, Malformed, RequestError, ResponseError};
 pub use message::{
     Discover, DiscoverResponse, Message, Register, RegisterResponse, Registrations, RegistrationsIter, Unregister,

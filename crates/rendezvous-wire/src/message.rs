@@ -163,7 +163,7 @@ impl<'a> Message<'a> {
 }
 
 impl<'a> Register<'a> {
-    fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut register = Self::default();
         let mut reader = Reader::new(body);
         while let Some(field) = reader.next_field()? {
@@ -179,7 +179,7 @@ impl<'a> Register<'a> {
 }
 
 impl<'a> RegisterResponse<'a> {
-    fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut response = Self::default();
         let mut reader = Reader::new(body);
         while let Some(field) = reader.next_field()? {
@@ -228,7 +228,7 @@ impl<'a> Discover<'a> {
 
 impl<'a> DiscoverResponse<'a> {
     fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
-        let mut response = Self { registrations: Registrations(Source::Encoded(body)), ..Self::default() };
+        let mut response = Self { registrations: Registrations::encoded(body), ..Self::default() };
         let mut reader = Reader::new(body);
         while let Some(field) = reader.next_field()? {
             match field.number {
@@ -268,6 +268,11 @@ impl<'a> Registrations<'a> {
     #[must_use]
     pub const fn listed(registrations: &'a [Register<'a>]) -> Self {
         Self(Source::Listed(registrations))
+    }
+
+    /// The registrations in the body of an answer, whose outer structure the caller checks.
+    pub(crate) const fn encoded(body: &'a [u8]) -> Self {
+        Self(Source::Encoded(body))
     }
 
     /// Iterates over the registrations; one that cannot be decoded is an error of its own.

@@ -5,7 +5,7 @@ use quick_protobuf::{
     sizeofs::{sizeof_len, sizeof_varint},
 };
 
-use crate::{cookie::COOKIE_BYTES_END, status::MessageType};
+use crate::{Dialect, cookie::COOKIE_BYTES_END, status::MessageType, waku};
 
 /// Room left in front of the registrations for what can be written only once their length is known: the frame's length
 /// prefix (10 at most), `type` (2), and the tag and length of `discoverResponse` (1 + 10).
@@ -34,6 +34,7 @@ const SLACK_BYTES_MAX: usize = 4 << 10;
 /// ```
 #[derive(Debug)]
 pub struct PageWriter {
+    dialect: Dialect,
     bytes: Vec<u8>,
     bytes_max: usize,
     count: usize,
@@ -45,7 +46,13 @@ impl PageWriter {
     /// Room for the longest cookie is kept free, so a bound of about 1000 bytes leaves none for registrations.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self { bytes: vec![0; HEAD_BYTES], bytes_max, count: 0 }
+        Self::of(Dialect::Rendezvous, bytes_max)
+    }
+
+    /// Like [`Self::new`], in this dialect.
+    #[must_use]
+    pub fn of(dialect: Dialect, bytes_max: usize) -> Self {
+        Self { dialect, bytes: vec![0; HEAD_BYTES], bytes_max, count: 0 }
     }
 
     /// Registrations written so far.
@@ -78,8 +85,8 @@ impl PageWriter {
         true
     }
 
-    /// Ends the page with its cookie and the status OK. An empty cookie is left out: some points refuse to be handed one
-    /// back.
+    /// Ends the page with its cookie and the status OK. An empty cookie is left out, as some points refuse to be handed one
+    /// back; so is any in a dialect that has no cookies.
     ///
     /// The cookie must have fewer than [`COOKIE_BYTES_END`] bytes. A longer one is a fault of the caller: it is caught in
     /// debug builds, and makes the page exceed its bound in others.
@@ -87,7 +94,7 @@ impl PageWriter {
     pub fn finish(mut self, cookie: &[u8]) -> Page {
         debug_assert!(cookie.len() < COOKIE_BYTES_END, "cookies are issued below the bound");
         let mut w = Writer::new(&mut self.bytes);
-        if !cookie.is_empty() {
+        if !cookie.is_empty() && self.dialect == Dialect::Rendezvous {
             w.write_with_tag(2 << 3 | 2, |w| w.write_bytes(cookie)).expect("a Vec takes every write");
         }
         w.write_with_tag(3 << 3, |w| w.write_enum(0)).expect("a Vec takes every write");
@@ -96,7 +103,7 @@ impl PageWriter {
         let payload_len = payload_len(body_len);
         let head_len = sizeof_varint(payload_len as u64) + 3 + sizeof_varint(body_len as u64);
         let start = HEAD_BYTES - head_len;
-        write_head(&mut self.bytes[start..HEAD_BYTES], payload_len, body_len);
+        write_head(&mut self.bytes[start..HEAD_BYTES], self.dialect, payload_len, body_len);
         // A page may wait long for its reader, and room may have been made for more than there was.
         if self.bytes.capacity() > 2 * (self.bytes.len() - start) + SLACK_BYTES_MAX {
             self.bytes.shrink_to_fit();
@@ -110,19 +117,25 @@ fn payload_len(body_len: usize) -> usize {
     2 + 1 + sizeof_len(body_len)
 }
 
-fn write_head(head: &mut [u8], payload_len: usize, body_len: usize) {
+fn write_head(head: &mut [u8], dialect: Dialect, payload_len: usize, body_len: usize) {
     let mut w = Writer::new(quick_protobuf::BytesWriter::new(head));
-    write_head_to(&mut w, payload_len, body_len).expect("the head has room for what was measured");
+    write_head_to(&mut w, dialect, payload_len, body_len).expect("the head has room for what was measured");
 }
 
 fn write_head_to<W: WriterBackend>(
     w: &mut Writer<W>,
+    dialect: Dialect,
     payload_len: usize,
     body_len: usize,
 ) -> quick_protobuf::Result<()> {
+    // Both numbers take one byte in either dialect.
+    let (kind, field) = match dialect {
+        Dialect::Rendezvous => (MessageType::DiscoverResponse.number(), 6),
+        Dialect::Waku => (waku::MessageType::DiscoverResponse.number(), 5),
+    };
     w.write_varint(payload_len as u64)?;
-    w.write_with_tag(1 << 3, |w| w.write_enum(MessageType::DiscoverResponse.number()))?;
-    w.write_with_tag(6 << 3 | 2, |w| w.write_varint(body_len as u64))
+    w.write_with_tag(1 << 3, |w| w.write_enum(kind))?;
+    w.write_with_tag(field << 3 | 2, |w| w.write_varint(body_len as u64))
 }
 
 /// A whole frame with a DISCOVER answer.

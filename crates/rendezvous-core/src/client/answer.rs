@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_record::{Limits, MemoryLimits, VerifiedRecord, Verifier};
-use rendezvous_wire::{Cookie, DiscoverResponse, Limit, MessageType, Namespace, Register, Response, Status, Ttl};
+use rendezvous_wire::{
+    Cookie, Dialect, DiscoverResponse, Limit, MessageType, Namespace, Register, Response, Status, Ttl, waku,
+};
 
 use super::{failure::MalformedAnswer, outbound::RequestKind};
 
@@ -47,7 +49,7 @@ pub struct Discovered {
     pub namespace: Namespace,
     /// Who registered, and the addresses.
     pub record: VerifiedRecord,
-    /// Time left, 1 s to 72 h; 2 h where the point named none.
+    /// Time left, 1 s to 72 h; the dialect's default, 2 h or 20 s, where the point named none.
     pub ttl: Ttl,
 }
 
@@ -126,14 +128,31 @@ impl AnswerReader {
         asked: Option<&Namespace>,
         payload: Bytes,
     ) -> Result<Answer, MalformedAnswer> {
-        let response = Response::decode(&payload)?;
+        self.read_in(Dialect::Rendezvous, kind, asked, payload)
+    }
+
+    /// Like [`Self::read`], in the dialect of the request.
+    ///
+    /// # Errors
+    /// [`MalformedAnswer`] as from [`Self::read`].
+    pub fn read_in(
+        &mut self,
+        dialect: Dialect,
+        kind: RequestKind,
+        asked: Option<&Namespace>,
+        payload: Bytes,
+    ) -> Result<Answer, MalformedAnswer> {
+        let response = match dialect {
+            Dialect::Rendezvous => Response::decode(&payload)?,
+            Dialect::Waku => waku::Response::decode(&payload)?.into(),
+        };
         match (kind, response) {
             (RequestKind::Register, Response::Register(response)) => Ok(match Status::from_wire(response.status) {
                 Status::Ok => Answer::Registered { ttl: Ttl::from_secs(response.ttl_secs.unwrap_or(0)) },
                 status => refused(status, response.status_text),
             }),
             (RequestKind::Discover, Response::Discover(response)) => Ok(match Status::from_wire(response.status) {
-                Status::Ok => self.read_page(asked, &response, &payload),
+                Status::Ok => self.read_page(asked, &response, &payload, dialect.ttl_default()),
                 status => refused(status, response.status_text),
             }),
             (request, response) => {
@@ -146,7 +165,13 @@ impl AnswerReader {
         }
     }
 
-    fn read_page(&mut self, asked: Option<&Namespace>, response: &DiscoverResponse<'_>, payload: &Bytes) -> Answer {
+    fn read_page(
+        &mut self,
+        asked: Option<&Namespace>,
+        response: &DiscoverResponse<'_>,
+        payload: &Bytes,
+        ttl_default: Ttl,
+    ) -> Answer {
         let mut skipped = Skipped::default();
         let mut listed = Vec::new();
         let mut envelopes = Vec::new();
@@ -163,7 +188,7 @@ impl AnswerReader {
             };
             match namespace(asked, &register, listed.last().map(|(namespace, _)| namespace)) {
                 Ok(namespace) => {
-                    listed.push((namespace, bounded_ttl(register.ttl_secs)));
+                    listed.push((namespace, bounded_ttl(register.ttl_secs, ttl_default)));
                     envelopes.push(payload.slice_ref(envelope));
                 }
                 Err(Unlisted::Foreign) => skipped.foreign += 1,
@@ -227,8 +252,8 @@ fn namespace(
 }
 
 /// A lifetime that a point told: the default where it told none, at most 72 h.
-fn bounded_ttl(ttl_secs: Option<u64>) -> Ttl {
-    Ttl::from_wire(ttl_secs).unwrap_or(Ttl::DEFAULT).min(Ttl::RECOMMENDED_MAX)
+fn bounded_ttl(ttl_secs: Option<u64>, default: Ttl) -> Ttl {
+    Ttl::from_wire(ttl_secs).unwrap_or(default).min(Ttl::RECOMMENDED_MAX)
 }
 
 fn refused(status: Status, text: Option<&[u8]>) -> Answer {

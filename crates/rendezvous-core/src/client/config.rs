@@ -30,6 +30,9 @@ pub const COOKIES_MAX: usize = 1_024;
 /// Most points remembered beyond those in use; the one longest unused goes first.
 pub const POINTS_IDLE_MAX: usize = 4_096;
 
+/// Most points that may speak another dialect than `/rendezvous/1.0.0`.
+pub const POINT_DIALECTS_MAX: usize = 4_096;
+
 /// While so many events wait, [`poll_request`](super::Client::poll_request) gives nothing: pages must be taken before
 /// more are asked for.
 pub const EVENTS_BACKLOG_MAX: usize = 256;

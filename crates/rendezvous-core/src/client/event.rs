@@ -71,7 +71,8 @@ pub enum Event {
         point: PeerId,
         /// The name.
         namespace: Namespace,
-        /// `None`: UNREGISTER was written, or nothing stood there, or another registration keeps the name there.
+        /// `None`: UNREGISTER was written, or nothing stood there, or another registration keeps the name there, or the
+        /// point's dialect has no UNREGISTER.
         /// Otherwise the registration may be listed until its TTL ends.
         failure: Option<Failure>,
     },
@@ -83,7 +84,7 @@ pub enum Event {
         point: PeerId,
         /// The name.
         namespace: Namespace,
-        /// `None` if UNREGISTER was written.
+        /// `None` if UNREGISTER was written, or the point's dialect has none.
         failure: Option<Failure>,
     },
     /// A page of registrations.

@@ -20,6 +20,10 @@
 //! answer, the other one is tried at once, and only then is it a failure; what works is remembered for the point.
 //! Where a point keeps both ([`handle_point_dual`](Client::handle_point_dual)), both are registered.
 //!
+//! # Dialects
+//! Points speak `/rendezvous/1.0.0` unless [`set_point_dialect`](Client::set_point_dialect) says otherwise, and one of
+//! another dialect is used by the same commands, with the same events.
+//!
 //! # Walking all pages
 //! A query asks for one page. A walk begins with [`From::Fresh`], or with [`From::Cookie`] where no cookie is kept, and
 //! goes on with [`From::Cookie`] for as long as [`Event::Discovered`] says `more`: the answer held at least one
@@ -36,6 +40,7 @@ mod answer;
 mod book;
 mod config;
 mod cookies;
+mod dialect;
 mod event;
 mod failure;
 mod outbound;
@@ -57,12 +62,12 @@ use multiaddr::Multiaddr;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rendezvous_record::{Flavours, VerifiedRecord};
-use rendezvous_wire::Namespace;
+use rendezvous_wire::{Dialect, Namespace};
 
 pub use answer::{Answer, AnswerReader, Discovered, STATUS_TEXT_CHARS_MAX, Skipped};
 pub use config::{
-    COOKIES_MAX, ClientConfig, EVENTS_BACKLOG_MAX, EVENTS_MAX, LATE_MAX, PENDING_MAX, POINTS_IDLE_MAX, REFRESH_MIN,
-    REQUEST_TIMEOUT_MIN, RETRY_MIN, STANDINGS_MAX, UNREGISTER_TRIES_MAX,
+    COOKIES_MAX, ClientConfig, EVENTS_BACKLOG_MAX, EVENTS_MAX, LATE_MAX, PENDING_MAX, POINT_DIALECTS_MAX,
+    POINTS_IDLE_MAX, REFRESH_MIN, REQUEST_TIMEOUT_MIN, RETRY_MIN, STANDINGS_MAX, UNREGISTER_TRIES_MAX,
 };
 pub use event::Event;
 pub use failure::{Failure, Fault, MalformedAnswer};
@@ -148,6 +153,8 @@ pub struct Client {
     one_offs: usize,
     cookies: Cookies,
     points: Points,
+    /// Points that speak another dialect than `/rendezvous/1.0.0`.
+    dialects: BTreeMap<PeerId, Dialect>,
     in_flight: BTreeMap<RequestId, InFlight>,
     /// REGISTERs given up at their deadline.
     late: BTreeMap<RequestId, (PeerId, Namespace)>,
@@ -215,6 +222,7 @@ impl Client {
             one_offs: 0,
             cookies: Cookies::default(),
             points: Points::new(config.requests_per_point_max),
+            dialects: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             late: BTreeMap::new(),
             timers: Timers::default(),

@@ -4,7 +4,7 @@ use core::fmt;
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use rendezvous_wire::Namespace;
+use rendezvous_wire::{Dialect, Namespace};
 
 use crate::Time;
 
@@ -66,7 +66,10 @@ pub struct Outbound {
     pub id: RequestId,
     /// The point to send it to; the shell connects to it where it is not connected.
     pub point: PeerId,
-    /// What is asked: with `namespace`, what [`AnswerReader::read`](super::AnswerReader::read) needs to know.
+    /// The dialect to ask in: whose protocol the stream is opened with.
+    pub dialect: Dialect,
+    /// What is asked: with `dialect` and `namespace`, what [`AnswerReader::read_in`](super::AnswerReader::read_in) needs to
+    /// know.
     pub kind: RequestKind,
     /// The namespace it is about; `None` for a DISCOVER over all of them.
     pub namespace: Option<Namespace>,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_record::Flavour;
-use rendezvous_wire::{Cookie, Discover, MessageType, Namespace, Register, Request, Ttl, Unregister};
+use rendezvous_wire::{Cookie, Dialect, Discover, MessageType, Namespace, Register, Request, Ttl, Unregister, waku};
 
 use super::{
     Client, EVENTS_BACKLOG_MAX, LATE_MAX, Timer,
@@ -181,7 +181,11 @@ impl Client {
         let now = self.now;
         let standing = self.standings.get_mut(&id)?;
         let lane = &mut standing.lanes[lane_index];
-        let preferred = self.points.flavour(&standing.point).unwrap_or(self.config.flavour);
+        let dialect = self.dialects.get(&standing.point).copied().unwrap_or_default();
+        let preferred = match dialect {
+            Dialect::Rendezvous => self.points.flavour(&standing.point).unwrap_or(self.config.flavour),
+            Dialect::Waku => Flavour::Standard,
+        };
         let flavour = match &lane.probe {
             _ if lane_index == 1 => preferred.other(),
             Some(probe) => probe.flavour,
@@ -192,13 +196,17 @@ impl Client {
         lane.last_try = Some(now);
         let timeout = schedule::timeout(&self.config, lane.remaining(now));
         standing.is_in_flight = true;
-        let requested = standing.requested();
+        let requested = standing.requested().min(dialect.ttl_max());
         let (point, namespace) = (standing.point, standing.namespace.clone());
-        let frame = frame(&Request::Register(Register {
+        let register = Register {
             namespace: Some(namespace.as_str().as_bytes()),
             signed_peer_record: Some(record.envelope()),
             ttl_secs: Some(requested.as_secs()),
-        }));
+        };
+        let frame = match dialect {
+            Dialect::Rendezvous => frame(&Request::Register(register)),
+            Dialect::Waku => waku_frame(&waku::Request::Register(register)),
+        };
         let about = Registering { standing: id, lane: lane_index, flavour, requested, sent_at: now };
         self.settle(id);
         let request = RequestId(self.next_id());
@@ -234,13 +242,20 @@ impl Client {
     fn send_for_query(&mut self, id: QueryId) -> Option<Outbound> {
         let query = self.queries.get(&id)?;
         let (point, namespace, limit) = (query.point, query.namespace.clone(), query.limit);
-        let cookie = if query.is_fresh { None } else { self.cookies.get(&query.listing()).map(|place| place.cookie) };
-        let frame = frame(&Request::Discover(Discover {
-            namespace: namespace.as_ref().map(|namespace| namespace.as_str().as_bytes()),
-            limit: Some(limit.count() as u64),
-            cookie: cookie.as_ref().map(Cookie::as_bytes),
-            reads: Some(u64::from(self.config.reads.bits())),
-        }));
+        let dialect = self.dialect_of(&point);
+        let is_fresh = query.is_fresh || dialect == Dialect::Waku;
+        let cookie = if is_fresh { None } else { self.cookies.get(&query.listing()).map(|place| place.cookie) };
+        let name = namespace.as_ref().map(|namespace| namespace.as_str().as_bytes());
+        let count = Some(limit.count() as u64);
+        let frame = match dialect {
+            Dialect::Rendezvous => frame(&Request::Discover(Discover {
+                namespace: name,
+                limit: count,
+                cookie: cookie.as_ref().map(Cookie::as_bytes),
+                reads: Some(u64::from(self.config.reads.bits())),
+            })),
+            Dialect::Waku => waku_frame(&waku::Request::Discover(waku::Discover { namespace: name, limit: count })),
+        };
         let request = RequestId(self.next_id());
         let deadline = self.now + schedule::timeout(&self.config, None);
         Some(self.hand_out(request, point, Purpose::Discover { query: id, cookie }, namespace, frame, deadline))
@@ -261,11 +276,18 @@ impl Client {
         self.timers.set(Timer::Request(id), Some(deadline));
         self.in_flight.insert(id, InFlight { point, purpose });
         let expects_answer = kind != RequestKind::Unregister;
-        Outbound { id, point, kind, namespace, frame, expects_answer, deadline }
+        let dialect = self.dialect_of(&point);
+        Outbound { id, point, dialect, kind, namespace, frame, expects_answer, deadline }
     }
 }
 
 fn frame(request: &Request<'_>) -> Bytes {
+    let mut frame = Vec::new();
+    request.encode_frame(&mut frame);
+    frame.into()
+}
+
+fn waku_frame(request: &waku::Request<'_>) -> Bytes {
     let mut frame = Vec::new();
     request.encode_frame(&mut frame);
     frame.into()

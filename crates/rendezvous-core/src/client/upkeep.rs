@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use libp2p_identity::PeerId;
-use rendezvous_wire::{Namespace, Ttl};
+use rendezvous_wire::{Dialect, Namespace, Ttl};
 
 use super::{
     Client, STANDINGS_MAX, Timer, UNREGISTER_TRIES_MAX,
@@ -31,7 +31,10 @@ impl Client {
                 }
             }
         }
+        let dialect = self.dialects.get(&standing.point).copied().unwrap_or_default();
         let deadline = match standing.step(now, self.own.is_ready()) {
+            // It has none: what stands is left to its TTL.
+            Step::Unregister if dialect == Dialect::Waku => return self.unregister_ended(id, Ok(())),
             Step::Unregister | Step::Register { .. } => {
                 if !standing.is_queued {
                     standing.is_queued = true;
@@ -72,6 +75,7 @@ impl Client {
     }
 
     pub(super) fn set_dual(&mut self, point: PeerId, is_dual: bool) {
+        let is_dual = is_dual && self.dialect_of(&point) == Dialect::Rendezvous;
         if !self.points.learn_dual(point, is_dual) {
             return;
         }
@@ -168,7 +172,8 @@ impl Client {
         let can_register = self.own.is_ready();
         let Some(standing) = self.standings.get_mut(&about.standing) else { return };
         let lane = &mut standing.lanes[about.lane];
-        if failure.hints_at_flavour() && lane.probe.is_none() && !is_dual {
+        let is_waku = self.dialects.get(&standing.point) == Some(&Dialect::Waku);
+        if failure.hints_at_flavour() && lane.probe.is_none() && !is_dual && !is_waku {
             lane.probe = Some(Probe { flavour: about.flavour.other(), first: failure });
             lane.due = Some(now);
             return;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use rendezvous_record::{Flavour, Flavours, Limits};
-use rendezvous_wire::{Limit, Ttl, frame};
+use rendezvous_wire::{Limit, Ttl, frame, waku};
 
 use super::{
     admission::{Access, Policy, Rate},
@@ -18,6 +18,9 @@ pub const REGISTRATIONS_MAX: usize = 1_000_000;
 
 /// Shortest TTL accepted.
 pub const TTL_MIN: Ttl = Ttl::from_secs(60);
+
+/// Shortest TTL accepted in the Waku dialect, whose registrations are renewed every few seconds.
+pub const WAKU_TTL_MIN: Ttl = Ttl::from_secs(1);
 
 /// How long the answer to a requester of whom nothing is known may wait for identify.
 pub const AGENT_PATIENCE: Duration = Duration::from_millis(250);
@@ -41,6 +44,12 @@ pub struct ServerConfig {
     pub ttl_max: Ttl,
     /// Granted where REGISTER names none, brought within the bounds. Default 2 hours.
     pub ttl_default: Ttl,
+    /// Shortest TTL in the Waku dialect. Default [`WAKU_TTL_MIN`].
+    pub waku_ttl_min: Ttl,
+    /// Longest TTL in the Waku dialect; where a policy has a shorter one, that. Default 20 seconds.
+    pub waku_ttl_max: Ttl,
+    /// Granted in the Waku dialect where REGISTER names none, brought within the bounds. Default 20 seconds.
+    pub waku_ttl_default: Ttl,
     /// Registrations that one peer may have. Default [`REGISTRATIONS_PER_PEER_MAX`].
     pub registrations_per_peer_max: usize,
     /// Registrations in total. Default [`REGISTRATIONS_MAX`].
@@ -89,6 +98,9 @@ impl Default for ServerConfig {
             ttl_min: TTL_MIN,
             ttl_max: Ttl::RECOMMENDED_MAX,
             ttl_default: Ttl::DEFAULT,
+            waku_ttl_min: WAKU_TTL_MIN,
+            waku_ttl_max: waku::TTL_MAX,
+            waku_ttl_default: waku::TTL_DEFAULT,
             registrations_per_peer_max: REGISTRATIONS_PER_PEER_MAX,
             registrations_max: REGISTRATIONS_MAX,
             registrations_per_prefix_max: usize::MAX,
@@ -118,6 +130,9 @@ impl ServerConfig {
         self.ttl_max = self.ttl_max.clamp(Ttl::from_secs(1), Ttl::RECOMMENDED_MAX);
         self.ttl_min = self.ttl_min.clamp(Ttl::from_secs(1), self.ttl_max);
         self.ttl_default = self.ttl_default.clamp(self.ttl_min, self.ttl_max);
+        self.waku_ttl_max = self.waku_ttl_max.clamp(Ttl::from_secs(1), Ttl::RECOMMENDED_MAX);
+        self.waku_ttl_min = self.waku_ttl_min.clamp(Ttl::from_secs(1), self.waku_ttl_max);
+        self.waku_ttl_default = self.waku_ttl_default.clamp(self.waku_ttl_min, self.waku_ttl_max);
         self.page_bytes_max = self.page_bytes_max.clamp(PAGE_BYTES_MIN, frame::PAGE_BYTES_MAX);
         self.record_limits.envelope_bytes_max = self.record_limits.envelope_bytes_max.min(RECORD_BYTES_CEILING);
         self

@@ -2,6 +2,8 @@
 
 use core::hash::{BuildHasher, Hasher};
 
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
 use siphasher::sip::SipHasher13;
 
 /// The secret of a point's tables.
@@ -17,6 +19,15 @@ impl Keys {
         let mut hasher = SipHasher13::new_with_key(&self.0);
         hasher.write(bytes);
         hasher.finish()
+    }
+
+    /// Randomness that only the secret tells.
+    pub(in crate::server) fn rng(&self) -> ChaCha8Rng {
+        let mut seed = [0; 32];
+        for (part, place) in seed.chunks_exact_mut(8).zip(0_u8..) {
+            part.copy_from_slice(&self.bytes(&[b's', b'e', b'e', b'd', place]).to_le_bytes());
+        }
+        ChaCha8Rng::from_seed(seed)
     }
 
     pub(in crate::server) fn number(&self, number: u32) -> u64 {

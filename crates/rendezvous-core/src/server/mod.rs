@@ -11,10 +11,12 @@ mod refusal;
 mod registry;
 mod request;
 mod restore;
+mod waku;
 
 use std::collections::VecDeque;
 
 use libp2p_identity::PeerId;
+use rand_chacha::ChaCha8Rng;
 use rendezvous_record::Flavours;
 use rendezvous_wire::{
     MessageType, Namespace, Page, PageWriter, PositionCookie, RegisterResponse, Response, Status, Ttl,
@@ -25,13 +27,14 @@ pub use self::{
     commit::{Batch, BatchId, Change, ChangeId, CommitFailed, Put},
     config::{
         AGENT_PATIENCE, EVENTS_MAX, PENDING_BYTES_MAX, REGISTRATIONS_MAX, REGISTRATIONS_PER_PEER_MAX, ServerConfig,
-        TTL_MIN,
+        TTL_MIN, WAKU_TTL_MIN,
     },
     event::{Event, Stats},
     kept::{Kept, KeptRecord},
     refusal::{Refusal, RefusalCounts, RefusalKind, STATUS_TEXT_BYTES_MAX},
     request::{Command, Discover, Register, Rejected, RequestReader, Unregister},
     restore::{NotRestorable, Restore},
+    waku::{Sample, WakuCommand, WakuReader, waku_registered_frame},
 };
 use self::{
     admission::{Limiter, Policies},
@@ -103,6 +106,8 @@ pub struct Server {
     events: VecDeque<Event>,
     events_missed: u64,
     stats: Stats,
+    /// What samples are drawn with.
+    rng: ChaCha8Rng,
 }
 
 /// Who asks, and what the connection knows of them.
@@ -157,7 +162,8 @@ pub struct Settled {
 impl Server {
     /// A point with an empty registry.
     ///
-    /// `seed` keys hash tables; it must be random and secret from peers, or they can slow the point down.
+    /// `seed` keys hash tables, and samples are drawn with it; it must be random and secret from peers, or they can slow the
+    /// point down.
     #[must_use]
     pub fn new(now: Time, config: ServerConfig, seed: [u8; 16]) -> Self {
         let (config, keys) = (config.bounded(), Keys::new(seed));
@@ -175,6 +181,7 @@ impl Server {
             events: VecDeque::new(),
             events_missed: 0,
             stats: Stats::default(),
+            rng: keys.rng(),
         }
     }
 
@@ -312,13 +319,17 @@ impl Server {
         }
         let cookie = PositionCookie { position: covered, namespace: discover.namespace };
         let page = page.finish(&cookie.encode());
-        self.stats.discovers += 1;
-        self.stats.served += page.count() as u64;
-        if self.config.events_max > 0 {
-            let namespace = discover.namespace.map(|name| self.interned(name));
-            self.emit(Event::Served { peer: requester.peer, namespace, count: page.count() });
-        }
+        self.note_served(requester, discover.namespace, page.count());
         Ok(Discovered::Page(page))
+    }
+
+    fn note_served(&mut self, requester: &Requester, namespace: Option<&str>, count: usize) {
+        self.stats.discovers += 1;
+        self.stats.served += count as u64;
+        if self.config.events_max > 0 {
+            let namespace = namespace.map(|name| self.interned(name));
+            self.emit(Event::Served { peer: requester.peer, namespace, count });
+        }
     }
 
     /// Counts a request that [`RequestReader::read`] has rejected.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use rendezvous_record::{Flavour, VerifyError};
-use rendezvous_wire::{DiscoverResponse, InvalidNamespace, MessageType, RegisterResponse, Response, Status, Ttl};
+use rendezvous_wire::{DiscoverResponse, InvalidNamespace, MessageType, RegisterResponse, Response, Status, Ttl, waku};
 
 /// Longest text of a refusal in bytes: with it an answer to REGISTER stays far below the 4096 bytes that some clients
 /// read.
@@ -277,6 +277,29 @@ impl Refusal {
             MessageType::Discover => {
                 Response::Discover(DiscoverResponse { status, status_text, ..DiscoverResponse::default() })
             }
+            MessageType::RegisterResponse
+            | MessageType::Unregister
+            | MessageType::DiscoverResponse
+            | MessageType::Other(_) => return false,
+        };
+        response.encode_frame(frame);
+        true
+    }
+
+    /// Like [`Self::encode_frame`], in the Waku dialect. It has the same statuses but for E_INVALID_COOKIE, which answers
+    /// none of its requests; 101 is its E_INVALID_PEER_INFO.
+    pub fn encode_waku_frame(&self, request: MessageType, frame: &mut Vec<u8>) -> bool {
+        let (status, text) = (Some(self.status(request)), self.text());
+        let status_text = Some(text.as_bytes());
+        let response = match request {
+            MessageType::Register => {
+                waku::Response::Register(RegisterResponse { status, status_text, ..RegisterResponse::default() })
+            }
+            MessageType::Discover => waku::Response::Discover(waku::DiscoverResponse {
+                status,
+                status_text,
+                ..waku::DiscoverResponse::default()
+            }),
             MessageType::RegisterResponse
             | MessageType::Unregister
             | MessageType::DiscoverResponse

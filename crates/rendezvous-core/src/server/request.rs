@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_record::{Flavours, VerifiedRecord, VerifyError};
-use rendezvous_wire::{Limit, MessageType, Namespace, PositionCookie, Request, Ttl};
+use rendezvous_wire::{Dialect, Limit, MessageType, Namespace, PositionCookie, Request, Ttl};
 
 use super::{
     admission::{Access, Policies},
@@ -64,6 +64,7 @@ pub struct Rejected {
 /// request came from.
 #[derive(Clone, Debug)]
 pub struct RequestReader {
+    dialect: Dialect,
     ttl_min: Ttl,
     ttl_max: Ttl,
     ttl_default: Ttl,
@@ -80,6 +81,7 @@ impl RequestReader {
     pub fn new(config: &ServerConfig) -> Self {
         let config = config.clone().bounded();
         Self {
+            dialect: Dialect::Rendezvous,
             ttl_min: config.ttl_min,
             ttl_max: config.ttl_max,
             ttl_default: config.ttl_default,
@@ -88,6 +90,19 @@ impl RequestReader {
             accepts: config.accepts,
             policies: Policies::new(&config.policies),
             discover_all: config.discover_all,
+        }
+    }
+
+    /// A reader with the bounds of the Waku dialect, whose clients read the standard flavour alone.
+    pub(super) fn waku(config: &ServerConfig) -> Self {
+        let bounded = config.clone().bounded();
+        Self {
+            dialect: Dialect::Waku,
+            ttl_min: bounded.waku_ttl_min,
+            ttl_max: bounded.waku_ttl_max,
+            ttl_default: bounded.waku_ttl_default,
+            accepts: bounded.accepts.intersection(Flavours::STANDARD),
+            ..Self::new(config)
         }
     }
 
@@ -126,7 +141,7 @@ impl RequestReader {
         }
     }
 
-    fn register<'a>(
+    pub(super) fn register<'a>(
         &self,
         peer: &PeerId,
         payload: &Bytes,
@@ -192,8 +207,14 @@ impl RequestReader {
         if policy.is_some_and(|policy| !policy.register.allows(peer)) {
             return Err(Refusal::RegisterDenied);
         }
-        let max = policy.and_then(|policy| policy.ttl_max).unwrap_or(self.ttl_max).min(Ttl::RECOMMENDED_MAX);
-        let min = policy.and_then(|policy| policy.ttl_min).unwrap_or(self.ttl_min).min(max);
+        let (policy_min, policy_max) = policy.map_or((None, None), |policy| (policy.ttl_min, policy.ttl_max));
+        let (min, max) = match self.dialect {
+            Dialect::Rendezvous => (policy_min.unwrap_or(self.ttl_min), policy_max.unwrap_or(self.ttl_max)),
+            // Its lifetimes are of another order: a policy's shortest would shut its clients out.
+            Dialect::Waku => (self.ttl_min, policy_max.unwrap_or(self.ttl_max).min(self.ttl_max)),
+        };
+        let max = max.min(Ttl::RECOMMENDED_MAX);
+        let min = min.min(max);
         let ttl = asked.unwrap_or(self.ttl_default.clamp(min, max));
         if ttl < min {
             return Err(Refusal::TtlTooShort { ttl, min });

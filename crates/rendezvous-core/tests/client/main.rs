@@ -3,6 +3,7 @@
 mod answers;
 mod book;
 mod bounds;
+mod dialect;
 mod discovery;
 mod flavours;
 mod properties;

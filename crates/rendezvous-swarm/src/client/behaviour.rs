@@ -17,7 +17,7 @@ use rendezvous_core::{
     client::{Client, Event, From, QueryId, RegistrationId, RequestId, Stats},
 };
 use rendezvous_record::{Flavour, Flavours, VerifiedRecord};
-use rendezvous_wire::{Limit, Namespace, Ttl};
+use rendezvous_wire::{Dialect, Limit, Namespace, Ttl};
 
 use crate::clock::Clock;
 
@@ -152,6 +152,14 @@ impl Behaviour {
     /// [`PointAddressError`] if the address is another peer's, or a bound is reached.
     pub fn add_point_address(&mut self, point: PeerId, address: Multiaddr) -> Result<(), PointAddressError> {
         self.points.add(point, address)
+    }
+
+    /// Says which dialect is spoken with a point; without, it is `/rendezvous/1.0.0`. See [`Client::set_point_dialect`].
+    ///
+    /// `false` if too many points speak another dialect already.
+    pub fn set_point_dialect(&mut self, point: PeerId, dialect: Dialect) -> bool {
+        let now = self.begin();
+        self.core.set_point_dialect(now, point, dialect)
     }
 
     /// Forgets the addresses of a point that [`add_point_address`](Self::add_point_address) was given; `false` if there

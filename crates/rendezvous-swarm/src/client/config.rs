@@ -21,7 +21,7 @@ use rendezvous_wire::PROTOCOL;
 pub struct Config {
     /// Settings of the state machine: time-outs, back-off, bounds of what is kept.
     pub client: ClientConfig,
-    /// Protocol that points are asked for. Default: `/rendezvous/1.0.0`.
+    /// Protocol that points are asked for, but for those of another dialect. Default: `/rendezvous/1.0.0`.
     pub protocol: StreamProtocol,
     /// Bounds of the records that are read.
     pub reads: Limits,

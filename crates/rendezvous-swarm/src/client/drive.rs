@@ -178,9 +178,9 @@ impl Behaviour {
     }
 
     fn send(&mut self, connection: ConnectionId, request: Outbound) {
-        let Outbound { id, point, kind, namespace, frame, deadline, .. } = request;
+        let Outbound { id, point, dialect, kind, namespace, frame, deadline, .. } = request;
         let deadline = Instant::now() + self.clock.until(deadline);
-        self.command(point, connection, Some(Request { id, kind, namespace, frame, deadline }));
+        self.command(point, connection, Some(Request { id, dialect, kind, namespace, frame, deadline }));
     }
 
     fn command(&mut self, peer_id: PeerId, connection: ConnectionId, request: Option<Request>) {

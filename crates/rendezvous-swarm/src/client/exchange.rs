@@ -17,7 +17,7 @@ use futures_timer::Delay;
 use libp2p_swarm::Stream;
 use rendezvous_core::client::{RequestId, RequestKind};
 use rendezvous_wire::{
-    CodecError, FrameCodec, Namespace,
+    CodecError, Dialect, FrameCodec, Namespace,
     frame::{FrameError, RESPONSE_BYTES_MAX},
 };
 
@@ -40,6 +40,7 @@ pub(super) fn framed(stream: Stream) -> Framed {
 #[derive(Debug)]
 pub struct Request {
     pub(super) id: RequestId,
+    pub(super) dialect: Dialect,
     pub(super) kind: RequestKind,
     pub(super) namespace: Option<Namespace>,
     pub(super) frame: Bytes,

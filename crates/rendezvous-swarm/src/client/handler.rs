@@ -17,8 +17,9 @@ use libp2p_swarm::{
     handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedOutbound, ProtocolsChange},
 };
 use rendezvous_core::client::{Answer, Failure, RequestId, RequestKind};
+use rendezvous_wire::Dialect;
 
-use crate::DUAL_PROTOCOL;
+use crate::{DUAL_PROTOCOL, WAKU_PROTOCOL};
 
 use super::{
     config::Config,
@@ -38,7 +39,8 @@ pub struct Handler {
     /// Streams that are being opened.
     opening: usize,
     exchanges: FuturesUnordered<BoxFuture<'static, Ended>>,
-    kept: Kept,
+    /// Streams of each dialect, by [`Dialect::index`].
+    kept: [Kept; 2],
     reports: VecDeque<Report>,
     /// Failures that are reported when the connection outlives them: the stream may have failed with its connection.
     suspects: Vec<RequestId>,
@@ -72,7 +74,7 @@ impl Handler {
     /// A handler of a connection to this peer. One that `is_awaited` keeps the connection alive until the first command.
     pub(super) fn new(peer: PeerId, config: Arc<Config>, readers: &Readers, is_awaited: bool) -> Self {
         Self {
-            kept: Kept::new(config.reuse_streams),
+            kept: Dialect::ALL.map(|_| Kept::new(config.reuse_streams)),
             config,
             reader: readers.lend(peer),
             is_awaited,
@@ -92,6 +94,10 @@ impl Handler {
         !self.queue.is_empty() || self.opening > 0 || !self.exchanges.is_empty()
     }
 
+    fn kept_len(&self) -> usize {
+        self.kept.iter().map(Kept::len).sum()
+    }
+
     fn streams_max(&self) -> usize {
         self.config.streams_max.max(1)
     }
@@ -105,12 +111,13 @@ impl Handler {
                 continue;
             }
             let can_reuse = !is_retry && request.kind != RequestKind::Unregister;
-            match if can_reuse { self.kept.take() } else { None } {
+            let dialect = request.dialect.index();
+            match if can_reuse { self.kept[dialect].take() } else { None } {
                 Some(stream) => self.exchanges.push(exchange::run(stream, request, Mode::Reused).boxed()),
                 None => {
                     // A kept stream gives way where the peer may not take one more.
-                    if self.opening + self.exchanges.len() + self.kept.len() >= self.streams_max() {
-                        drop(self.kept.take());
+                    if self.opening + self.exchanges.len() + self.kept_len() >= self.streams_max() {
+                        drop(self.kept.iter_mut().find_map(Kept::take));
                     }
                     return Some(request);
                 }
@@ -120,13 +127,17 @@ impl Handler {
     }
 
     fn on_stream(&mut self, stream: Stream, request: Request) {
-        let mode = if request.kind == RequestKind::Unregister { Mode::OneShot } else { self.kept.mode_of_new() };
+        let mode = if request.kind == RequestKind::Unregister {
+            Mode::OneShot
+        } else {
+            self.kept[request.dialect.index()].mode_of_new()
+        };
         self.exchanges.push(exchange::run(exchange::framed(stream), request, mode).boxed());
     }
 
     fn on_ended(&mut self, ended: Ended) {
         let Ended { request, mode, outcome, stream } = ended;
-        self.kept.ended(mode, stream);
+        self.kept[request.dialect.index()].ended(mode, stream);
         match outcome {
             Outcome::Answered(payload) => self.on_answer(&request, payload),
             Outcome::Sent => self.report(request.id, Ok(Answer::Sent)),
@@ -139,7 +150,7 @@ impl Handler {
     }
 
     fn on_answer(&mut self, request: &Request, payload: Bytes) {
-        let answer = self.reader.get().read(request.kind, request.namespace.as_ref(), payload);
+        let answer = self.reader.get().read_in(request.dialect, request.kind, request.namespace.as_ref(), payload);
         self.report(request.id, answer.map_err(Failure::Malformed));
     }
 }
@@ -200,14 +211,18 @@ impl ConnectionHandler for Handler {
             self.report(id, Err(Failure::ClosedWithoutAnswer));
         }
         loop {
-            self.kept.poll(cx);
+            self.kept.iter_mut().for_each(|kept| kept.poll(cx));
             if let Some(report) = self.reports.pop_front() {
                 return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(report));
             }
             if let Some(request) = self.start_next() {
                 self.opening += 1;
                 let timeout = self.config.negotiation_timeout.min(request.time_left());
-                let protocol = SubstreamProtocol::new(ReadyUpgrade::new(self.config.protocol.clone()), request);
+                let protocol = match request.dialect {
+                    Dialect::Rendezvous => self.config.protocol.clone(),
+                    Dialect::Waku => WAKU_PROTOCOL,
+                };
+                let protocol = SubstreamProtocol::new(ReadyUpgrade::new(protocol), request);
                 let protocol = protocol.with_timeout(timeout);
                 return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
             }
@@ -257,7 +272,7 @@ impl fmt::Debug for Handler {
             .field("queued", &self.queue.len())
             .field("opening", &self.opening)
             .field("exchanges", &self.exchanges.len())
-            .field("kept", &self.kept.len())
+            .field("kept", &self.kept_len())
             .finish_non_exhaustive()
     }
 }

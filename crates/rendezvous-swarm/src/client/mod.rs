@@ -60,7 +60,7 @@ pub use rendezvous_core::client::{
     Skipped, Stats,
 };
 #[doc(no_inline)]
-pub use rendezvous_wire::{Limit, Namespace, Ttl};
+pub use rendezvous_wire::{Dialect, Limit, Namespace, Ttl};
 
 pub use self::{
     behaviour::Behaviour,

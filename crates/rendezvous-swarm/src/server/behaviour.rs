@@ -23,17 +23,18 @@ use rendezvous_core::{
 };
 use rendezvous_record::Flavours;
 use rendezvous_store::{LoadError, Opened, Store};
-use rendezvous_wire::Namespace;
+use rendezvous_wire::{Dialect, Dialects, Namespace};
 
 use super::{
     config::Config,
-    handler::{AgentKnown, Handler},
+    handler::{Handler, Notice, Told},
     shared::{Shared, ShellStats},
     writer::Writer,
 };
 use crate::prefix::prefix_of;
 
-/// A rendezvous point: serves `/rendezvous/1.0.0` to all who connect.
+/// A rendezvous point: serves `/rendezvous/1.0.0` to all who connect, and other dialects from the same registry where they
+/// are switched on ([`Config::dialects`], [`Self::serve`]).
 ///
 /// Requests are served in the tasks of their connections; what runs in the swarm's loop is the expiry, and the events if
 /// they are wanted ([`ServerConfig::events_max`](super::ServerConfig::events_max)).
@@ -57,7 +58,7 @@ pub struct Behaviour {
     /// Connected peers, with their connections and what their agent version tells.
     peers: HashMap<PeerId, Connected>,
     /// Connections that are to be told.
-    to_tell: VecDeque<(PeerId, ConnectionId, AgentKnown)>,
+    to_tell: VecDeque<(PeerId, ConnectionId, Told)>,
     timer: Option<(Time, Delay)>,
 }
 
@@ -116,9 +117,31 @@ impl Behaviour {
         if connected.reads.replace(reads) == Some(reads) {
             return;
         }
-        let told = connected.connections.iter().map(|&connection| (peer, connection, AgentKnown { reads }));
+        let told = connected.connections.iter().map(|&connection| (peer, connection, Told::Agent(reads)));
         self.to_tell.extend(told);
         self.wake();
+    }
+
+    /// Starts or stops serving a dialect; `false` if that changes nothing.
+    ///
+    /// Connections that are open learn of it as well: their peers are told by identify, where that is running. A stream of a
+    /// dialect that is served no longer is closed at its next request, which is not answered. What was registered stays
+    /// until its TTL ends, and is served in the other dialects.
+    pub fn serve(&mut self, dialect: Dialect, is_served: bool) -> bool {
+        if !self.shared.serve(dialect, is_served) {
+            return false;
+        }
+        for (&peer, connected) in &self.peers {
+            self.to_tell.extend(connected.connections.iter().map(|&connection| (peer, connection, Told::Dialects)));
+        }
+        self.wake();
+        true
+    }
+
+    /// The dialects that are served.
+    #[must_use]
+    pub fn dialects(&self) -> Dialects {
+        self.shared.dialects()
     }
 
     /// Counters, and what the point holds.
@@ -273,7 +296,8 @@ impl NetworkBehaviour for Behaviour {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
         self.shared.register_waker(cx.waker());
-        if let Some((peer_id, connection, event)) = self.to_tell.pop_front() {
+        if let Some((peer_id, connection, told)) = self.to_tell.pop_front() {
+            let event = Notice(told);
             return Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event });
         }
         self.poll_expiry(cx);

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use rendezvous_core::server::ServerConfig;
-use rendezvous_wire::frame;
+use rendezvous_wire::{Dialects, frame};
 
 use crate::clock::SPAN_MAX;
 
@@ -53,6 +53,9 @@ pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Config {
     /// Settings of the point itself. [`ServerConfig::deferred_commit`] is set by whether there is a store.
     pub server: ServerConfig,
+    /// Dialects that are served from the start; [`Behaviour::serve`](super::Behaviour::serve) changes that. Default
+    /// `/rendezvous/1.0.0` alone.
+    pub dialects: Dialects,
     /// Longest request payload in bytes. Default [`frame::REQUEST_BYTES_MAX`].
     pub request_bytes_max: usize,
     /// Streams in flight on one connection; another one is reset. Default [`STREAMS_PER_CONNECTION_MAX`].
@@ -87,6 +90,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server: ServerConfig::default(),
+            dialects: Dialects::default(),
             request_bytes_max: frame::REQUEST_BYTES_MAX,
             streams_per_connection_max: STREAMS_PER_CONNECTION_MAX,
             streams_max: STREAMS_MAX,

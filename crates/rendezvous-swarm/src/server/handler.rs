@@ -3,7 +3,8 @@
 use std::{
     array,
     convert::Infallible,
-    fmt, iter,
+    fmt,
+    iter::Flatten,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -17,6 +18,7 @@ use libp2p_swarm::{
 };
 use rendezvous_core::server::IpPrefix;
 use rendezvous_record::Flavours;
+use rendezvous_wire::{Dialect, Dialects};
 
 use super::{
     agent::Agent,
@@ -25,7 +27,7 @@ use super::{
     stream::Session,
     turns::Turns,
 };
-use crate::{DUAL_PROTOCOL, PROTOCOL};
+use crate::{DUAL_PROTOCOL, PROTOCOL, WAKU_PROTOCOL};
 
 /// Handler of [`Behaviour`](super::Behaviour): each stream is served in the task of its connection.
 pub struct Handler {
@@ -46,19 +48,27 @@ impl Handler {
             agent.set(reads);
         }
         let turns = Arc::new(Turns::new(shared.config.pages_per_connection_max));
-        Self { session: Session { peer, prefix, shared, agent, turns }, streams: FuturesUnordered::new() }
+        Self {
+            session: Session { peer, prefix, shared, agent, turns, dialect: Dialect::default() },
+            streams: FuturesUnordered::new(),
+        }
     }
 }
 
 /// What the behaviour tells a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct AgentKnown {
+pub struct Notice(pub(super) Told);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Told {
     /// What the agent version tells of the flavours that the peer reads.
-    pub(super) reads: Option<Flavours>,
+    Agent(Option<Flavours>),
+    /// Other dialects are served. To be told is enough: the protocols are listed anew whenever the connection is polled.
+    Dialects,
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = AgentKnown;
+    type FromBehaviour = Notice;
     type ToBehaviour = Infallible;
     type InboundProtocol = Upgrade;
     type OutboundProtocol = DeniedUpgrade;
@@ -66,8 +76,10 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = ();
 
     fn listen_protocol(&self) -> SubstreamProtocol<Upgrade> {
-        let is_dual = self.session.shared.config.server.accepts == Flavours::BOTH;
-        SubstreamProtocol::new(Upgrade { is_dual }, ()).with_timeout(NEGOTIATION_TIMEOUT)
+        let shared = &self.session.shared;
+        let is_dual = shared.config.server.accepts == Flavours::BOTH;
+        let upgrade = Upgrade { dialects: shared.dialects(), is_dual };
+        SubstreamProtocol::new(upgrade, ()).with_timeout(NEGOTIATION_TIMEOUT)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, (), Infallible>> {
@@ -75,12 +87,16 @@ impl ConnectionHandler for Handler {
         Poll::Pending
     }
 
-    fn on_behaviour_event(&mut self, AgentKnown { reads }: AgentKnown) {
-        self.session.agent.set(reads);
+    fn on_behaviour_event(&mut self, Notice(told): Notice) {
+        match told {
+            Told::Agent(reads) => self.session.agent.set(reads),
+            Told::Dialects => {}
+        }
     }
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Upgrade, DeniedUpgrade>) {
-        if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) = event {
+        if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) = event {
+            let (stream, dialect) = protocol;
             let shared = &self.session.shared;
             if self.streams.len() >= shared.config.streams_per_connection_max {
                 Counters::count(&shared.counters.streams_refused);
@@ -92,7 +108,7 @@ impl ConnectionHandler for Handler {
                 tracing::debug!(peer = %self.session.peer, "stream refused: all connections have their most");
                 return;
             };
-            let session = self.session.clone();
+            let session = Session { dialect, ..self.session.clone() };
             let served = async move {
                 session.serve(stream).await;
                 drop(place);
@@ -108,28 +124,37 @@ impl fmt::Debug for Handler {
     }
 }
 
-/// Accepts streams of the protocol. Beside it a point that takes records of both flavours lists
-/// `/rendezvous/dual/1.0.0`, the sign that it keeps one of each; a stream under that name is served alike.
+/// Accepts streams of the dialects that are served. Beside `/rendezvous/1.0.0` a point that takes records of both flavours
+/// lists `/rendezvous/dual/1.0.0`, the sign that it keeps one of each; a stream under that name is served alike.
 #[derive(Clone, Copy, Debug)]
 pub struct Upgrade {
+    dialects: Dialects,
     is_dual: bool,
 }
 
 impl UpgradeInfo for Upgrade {
     type Info = StreamProtocol;
-    type InfoIter = iter::Take<array::IntoIter<StreamProtocol, 2>>;
+    type InfoIter = Flatten<array::IntoIter<Option<StreamProtocol>, 3>>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        [PROTOCOL, DUAL_PROTOCOL].into_iter().take(if self.is_dual { 2 } else { 1 })
+        let is_served = self.dialects.contains(Dialect::Rendezvous);
+        [
+            is_served.then_some(PROTOCOL),
+            (is_served && self.is_dual).then_some(DUAL_PROTOCOL),
+            self.dialects.contains(Dialect::Waku).then_some(WAKU_PROTOCOL),
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 
 impl InboundUpgrade<Stream> for Upgrade {
-    type Output = Stream;
+    type Output = (Stream, Dialect);
     type Error = Infallible;
-    type Future = futures::future::Ready<Result<Stream, Infallible>>;
+    type Future = futures::future::Ready<Result<(Stream, Dialect), Infallible>>;
 
-    fn upgrade_inbound(self, stream: Stream, _: StreamProtocol) -> Self::Future {
-        futures::future::ready(Ok(stream))
+    fn upgrade_inbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
+        let dialect = if protocol == WAKU_PROTOCOL { Dialect::Waku } else { Dialect::Rendezvous };
+        futures::future::ready(Ok((stream, dialect)))
     }
 }

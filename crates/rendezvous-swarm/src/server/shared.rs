@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -12,10 +12,10 @@ use futures::{channel::oneshot, task::AtomicWaker};
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Refusal, Register, Registered, Rejected, RequestReader, Requester, Server, Unregister},
+    server::{Refusal, Register, Registered, Rejected, RequestReader, Requester, Server, Unregister, WakuReader},
 };
 use rendezvous_store::{LoadError, Opened, Store};
-use rendezvous_wire::{MessageType, Ttl};
+use rendezvous_wire::{Dialect, Dialects, MessageType, Ttl};
 
 use super::{
     budget::Budget,
@@ -32,6 +32,9 @@ const FRAME_PREFIX_BYTES_MAX: usize = 10;
 pub(super) struct Shared {
     server: Mutex<Server>,
     pub(super) reader: RequestReader,
+    pub(super) waku_reader: WakuReader,
+    /// The dialects that are served, as [`Dialects::bits`].
+    dialects: AtomicU8,
     pub(super) config: Config,
     pub(super) clock: Clock,
     /// Streams in flight.
@@ -179,6 +182,8 @@ impl Shared {
             requests: Arc::new(Budget::new(config.requests_bytes_max)),
             page_bytes_max,
             reader: server.reader(),
+            waku_reader: server.waku_reader(),
+            dialects: AtomicU8::new(config.dialects.bits()),
             server: Mutex::new(server),
             config,
             clock,
@@ -199,6 +204,21 @@ impl Shared {
     /// connections along, and every operation leaves the registry consistent before it can panic in the next one.
     pub(super) fn lock(&self) -> MutexGuard<'_, Server> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The dialects that are served.
+    pub(super) fn dialects(&self) -> Dialects {
+        Dialects::from_bits_truncate(self.dialects.load(Ordering::Acquire))
+    }
+
+    /// Starts or stops serving a dialect; whether that is a change.
+    pub(super) fn serve(&self, dialect: Dialect, is_served: bool) -> bool {
+        let bit = Dialects::NONE.with(dialect).bits();
+        let before = match is_served {
+            true => self.dialects.fetch_or(bit, Ordering::AcqRel),
+            false => self.dialects.fetch_and(!bit, Ordering::AcqRel),
+        };
+        (before & bit != 0) != is_served
     }
 
     /// Takes the tokens of a request, where rates are set.
@@ -226,11 +246,16 @@ impl Shared {
         })
     }
 
+    /// Counts a request that its reader has rejected.
+    pub(super) fn note_rejected(&self, peer: &PeerId, rejected: &Rejected) {
+        self.with_server(|server, _| server.handle_rejected(peer, rejected));
+    }
+
     /// Refuses a DISCOVER because there is no room for its answer.
     pub(super) fn refuse_page(&self, peer: &PeerId) -> Refusal {
         Counters::count(&self.counters.pages_refused);
         let rejected = Rejected { kind: Some(MessageType::Discover), refusal: Refusal::Overloaded };
-        self.with_server(|server, _| server.handle_rejected(peer, &rejected));
+        self.note_rejected(peer, &rejected);
         rejected.refusal
     }
 

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _, channel::oneshot};
 use libp2p_identity::PeerId;
 use rendezvous_core::server::{
-    Command, Discover, Discovered, IpPrefix, Refusal, RequestReader, Requester, registered_frame,
+    Command, Discover, Discovered, IpPrefix, Refusal, Rejected, RequestReader, Requester, Sample, WakuCommand,
+    WakuReader, registered_frame, waku_registered_frame,
 };
-use rendezvous_wire::{CodecError, MessageType, Page, Ttl};
+use rendezvous_wire::{CodecError, Dialect, MessageType, Page, Ttl};
 
 use super::{
     agent::Agent,
@@ -34,6 +35,8 @@ pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) agent: Arc<Agent>,
     pub(super) turns: Arc<Turns>,
+    /// What is spoken on the stream.
+    pub(super) dialect: Dialect,
 }
 
 /// What is written in return for a frame.
@@ -85,6 +88,10 @@ impl Session {
                 Next::End => break,
                 Next::Broken => return,
             };
+            if !self.shared.dialects().contains(self.dialect) {
+                tracing::debug!(peer = %self.peer, dialect = %self.dialect, "stream closed: the dialect is served no longer");
+                break;
+            }
             let answer = self.answer(&payload, &mut alarm).await;
             drop(payload);
             if let Answer::Close = answer {
@@ -171,42 +178,54 @@ impl Session {
     async fn answer(&self, payload: &Bytes, alarm: &mut Alarm) -> Answer {
         // Before anything is verified: who asks too often shall not cost a signature.
         if let Err(refusal) = self.shared.arrival(&self.requester()) {
-            return match RequestReader::kind(payload) {
-                Some(MessageType::Unregister) => Answer::Nothing,
-                Some(kind) => refused(kind, &refusal),
-                None => Answer::Close,
+            let kind = match self.dialect {
+                Dialect::Rendezvous => RequestReader::kind(payload),
+                Dialect::Waku => WakuReader::kind(payload),
             };
+            return refused(self.dialect, Rejected { kind, refusal });
         }
-        let (kind, refusal) = match self.shared.reader.read(&self.peer, payload) {
-            Ok(Command::Register(register)) => {
+        let answered = match self.dialect {
+            Dialect::Rendezvous => self.answer_rendezvous(payload, alarm).await,
+            Dialect::Waku => self.answer_waku(payload, alarm).await,
+        };
+        answered.unwrap_or_else(|rejected| refused(self.dialect, rejected))
+    }
+
+    async fn answer_rendezvous(&self, payload: &Bytes, alarm: &mut Alarm) -> Result<Answer, Rejected> {
+        let read = self.shared.reader.read(&self.peer, payload);
+        match read.inspect_err(|rejected| self.shared.note_rejected(&self.peer, rejected))? {
+            Command::Register(register) => {
                 let begun = self.shared.register(&self.requester(), register);
-                match self.registered(begun, alarm).await {
-                    Ok(ttl) => return Answer::Frame(registered_frame(ttl)),
-                    Err(refusal) => (MessageType::Register, refusal),
-                }
+                let ttl = self.registered(begun, alarm).await.map_err(|refusal| of(MessageType::Register, refusal))?;
+                Ok(Answer::Frame(registered_frame(ttl)))
             }
-            Ok(Command::Unregister(unregister)) => {
+            Command::Unregister(unregister) => {
                 // What is asked next on this stream finds it done.
                 if let Some(outcome) = self.shared.unregister(&self.peer, &unregister) {
                     let _ = self.committed(outcome, alarm).await;
                 }
-                return Answer::Nothing;
+                Ok(Answer::Nothing)
             }
-            Ok(Command::Discover(discover)) => match self.discover(&discover).await {
-                Ok((page, held)) => return Answer::Page(page, held),
-                Err(refusal) => (MessageType::Discover, refusal),
-            },
-            Err(rejected) => {
-                self.shared.with_server(|server, _| server.handle_rejected(&self.peer, &rejected));
-                match rejected.kind {
-                    // Nothing is answered, and the frames after it are still frames.
-                    Some(MessageType::Unregister) => return Answer::Nothing,
-                    Some(kind) => (kind, rejected.refusal),
-                    None => return Answer::Close,
-                }
+            Command::Discover(discover) => {
+                let page = self.discover(&discover).await.map_err(|refusal| of(MessageType::Discover, refusal))?;
+                Ok(Answer::Page(page.0, page.1))
             }
-        };
-        refused(kind, &refusal)
+        }
+    }
+
+    async fn answer_waku(&self, payload: &Bytes, alarm: &mut Alarm) -> Result<Answer, Rejected> {
+        let read = self.shared.waku_reader.read(&self.peer, payload);
+        match read.inspect_err(|rejected| self.shared.note_rejected(&self.peer, rejected))? {
+            WakuCommand::Register(register) => {
+                let begun = self.shared.register(&self.requester(), register);
+                let ttl = self.registered(begun, alarm).await.map_err(|refusal| of(MessageType::Register, refusal))?;
+                Ok(Answer::Frame(waku_registered_frame(ttl)))
+            }
+            WakuCommand::Sample(sample) => {
+                let page = self.sample(&sample).await.map_err(|refusal| of(MessageType::Discover, refusal))?;
+                Ok(Answer::Page(page.0, page.1))
+            }
+        }
     }
 
     /// What a REGISTER comes to, which is known once it is durable.
@@ -236,17 +255,7 @@ impl Session {
 
     async fn discover(&self, discover: &Discover<'_>) -> Result<(Page, (Turn, Share)), Refusal> {
         loop {
-            let turn = match self.turns.try_take() {
-                Some(turn) => turn,
-                None => {
-                    Counters::count(&self.shared.counters.pages_awaited);
-                    self.turns.take().await
-                }
-            };
-            // Taken before the lookup, so that what is refused costs none.
-            let Some(mut share) = self.shared.pages.try_take(self.shared.page_bytes_max) else {
-                return Err(self.shared.refuse_page(&self.peer));
-            };
+            let (turn, mut share) = self.room_for_page().await?;
             let requester = self.requester();
             match self.shared.with_server(|server, now| server.handle_discover(now, &requester, discover))? {
                 Discovered::Page(page) => {
@@ -261,12 +270,46 @@ impl Session {
             }
         }
     }
+
+    async fn sample(&self, sample: &Sample<'_>) -> Result<(Page, (Turn, Share)), Refusal> {
+        let (turn, mut share) = self.room_for_page().await?;
+        let requester = self.requester();
+        let page = self.shared.with_server(|server, now| server.handle_sample(now, &requester, sample));
+        share.shrink_to(page.as_bytes().len());
+        Ok((page, (turn, share)))
+    }
+
+    /// Room for the largest page: taken before the lookup, so that what is refused costs none.
+    async fn room_for_page(&self) -> Result<(Turn, Share), Refusal> {
+        let turn = match self.turns.try_take() {
+            Some(turn) => turn,
+            None => {
+                Counters::count(&self.shared.counters.pages_awaited);
+                self.turns.take().await
+            }
+        };
+        match self.shared.pages.try_take(self.shared.page_bytes_max) {
+            Some(share) => Ok((turn, share)),
+            None => Err(self.shared.refuse_page(&self.peer)),
+        }
+    }
+}
+
+fn of(kind: MessageType, refusal: Refusal) -> Rejected {
+    Rejected { kind: Some(kind), refusal }
 }
 
 /// What is written for a refusal.
-fn refused(kind: MessageType, refusal: &Refusal) -> Answer {
+fn refused(dialect: Dialect, Rejected { kind, refusal }: Rejected) -> Answer {
+    let Some(kind) = kind else { return Answer::Close };
     let mut frame = Vec::new();
-    if refusal.encode_frame(kind, &mut frame) { Answer::Frame(frame) } else { Answer::Close }
+    let is_answered = match dialect {
+        // Nothing is answered, and the frames after it are still frames.
+        Dialect::Rendezvous if kind == MessageType::Unregister => return Answer::Nothing,
+        Dialect::Rendezvous => refusal.encode_frame(kind, &mut frame),
+        Dialect::Waku => refusal.encode_waku_frame(kind, &mut frame),
+    };
+    if is_answered { Answer::Frame(frame) } else { Answer::Close }
 }
 
 /// Gives way once.

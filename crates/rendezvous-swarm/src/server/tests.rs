@@ -14,7 +14,7 @@ use libp2p_core::upgrade::UpgradeInfo as _;
 use libp2p_identity::Keypair;
 use libp2p_swarm::ConnectionHandler as _;
 use rendezvous_record::{Flavour, Flavours, Limits, VerifiedRecord};
-use rendezvous_wire::{Discover, Register, Request, Response, Status, frame};
+use rendezvous_wire::{Dialect, Discover, Register, Request, Response, Status, frame};
 
 use super::{shared::Shared, stream::Session, turns::Turns, *};
 use crate::{DUAL_PROTOCOL, PROTOCOL};
@@ -94,7 +94,7 @@ impl Peer {
     pub(super) fn session(&self) -> Session {
         let turns = Arc::new(Turns::new(self.shared.config.pages_per_connection_max));
         let (peer, shared, agent) = (self.key.public().to_peer_id(), self.shared.clone(), Arc::default());
-        Session { peer, prefix: None, shared, agent, turns }
+        Session { peer, prefix: None, shared, agent, turns, dialect: Dialect::Rendezvous }
     }
 
     /// What is answered to these requests on one stream: status, and number of registrations.

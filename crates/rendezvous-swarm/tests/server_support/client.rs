@@ -1,6 +1,7 @@
 //! A client's side: streams of bytes.
 
 use asynchronous_codec::FramedRead;
+use bytes::Bytes;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use libp2p::{Multiaddr, StreamProtocol, identify};
 use libp2p_identity::{Keypair, PeerId};
@@ -102,6 +103,12 @@ impl Client {
         Conversation(FramedRead::new(stream, FrameCodec::new(frame::RESPONSE_BYTES_MAX)))
     }
 
+    /// A stream of a protocol that the point may not speak.
+    pub async fn try_open_on(&self, protocol: StreamProtocol) -> Option<Conversation> {
+        let stream = self.streams.clone().open_stream(self.point, protocol).await.ok()?;
+        Some(Conversation(FramedRead::new(stream, FrameCodec::new(frame::RESPONSE_BYTES_MAX))))
+    }
+
     /// One request on a stream of its own, half-closed behind it.
     pub async fn ask(&self, request: &[u8]) -> Answer {
         let mut stream = self.open().await;
@@ -150,7 +157,12 @@ impl Conversation {
     }
 
     pub async fn answer(&mut self) -> Answer {
-        Answer::read(&self.0.next().await.expect("an answer").unwrap())
+        Answer::read(&self.payload().await)
+    }
+
+    /// The payload of the next frame.
+    pub async fn payload(&mut self) -> Bytes {
+        self.0.next().await.expect("an answer").unwrap()
     }
 
     /// The next answer; `None` at the end of the stream, in order or by reset.

@@ -9,6 +9,7 @@ mod namespaces;
 mod order;
 mod peers;
 mod prefixes;
+mod sample;
 mod slab;
 mod slot;
 mod table;
@@ -92,6 +93,7 @@ pub(crate) struct Registry {
     record_bytes: u64,
     /// Reused to put two records together.
     scratch: Vec<u8>,
+    keys: Keys,
 }
 
 impl Registry {
@@ -108,6 +110,7 @@ impl Registry {
             epoch,
             record_bytes: 0,
             scratch: Vec::new(),
+            keys,
         }
     }
 

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use rand::Rng;
+
 use super::{slab::Slab, slot::Slot};
 
 /// Entries per block.
@@ -101,6 +103,26 @@ impl Order {
                 }
             }
         }
+    }
+
+    /// An upper bound of the number of entries. The number itself is above a quarter of it, unless it is below 256: two
+    /// neighbouring blocks hold more than [`MERGE_ENTRIES`] together.
+    pub(super) fn len_bound(&self) -> usize {
+        match self {
+            Self::Few(entries) => entries.len(),
+            Self::Many(blocks) => blocks.len() * BLOCK_ENTRIES,
+        }
+    }
+
+    /// One throw for an entry: each is hit with the same chance, and the chance to hit any is above a quarter.
+    ///
+    /// A block and a place in it are chosen, as if all blocks were full; a place that is not taken is a miss.
+    pub(super) fn throw(&self, rng: &mut impl Rng) -> Option<u32> {
+        let (entries, places) = match self {
+            Self::Few(entries) => (entries, entries.len().max(1)),
+            Self::Many(blocks) => (&blocks[rng.random_range(0..blocks.len())].entries, BLOCK_ENTRIES),
+        };
+        entries.get(rng.random_range(0..places)).copied()
     }
 
     /// The slots with positions above `after`, in order.
