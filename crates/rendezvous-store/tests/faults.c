@@ -3,6 +3,7 @@
  * FAULTS_BELOW  the directory
  * FAULTS_AT     the first call to go wrong; 0 for none
  * FAULTS_COUNT  how many go wrong from there
+ * FAULTS_WHILE  in place of both: calls go wrong while this file is there
  * FAULTS_MODE   fail: they fail with FAULTS_ERRNO
  *               kill: the process ends before the call
  *               tear: a write writes half, then the process ends
@@ -26,6 +27,7 @@
 static atomic_int calls;
 static int log_fd = -1;
 static char below[4096];
+static const char *while_there;
 static int at, count, error_number;
 static char mode = 'n';
 
@@ -35,6 +37,7 @@ __attribute__((constructor)) static void begin(void) {
     snprintf(below, sizeof below, "%s/", text);
     at = (text = getenv("FAULTS_AT")) ? atoi(text) : 0;
     count = (text = getenv("FAULTS_COUNT")) ? atoi(text) : 1;
+    while_there = getenv("FAULTS_WHILE");
     error_number = (text = getenv("FAULTS_ERRNO")) ? atoi(text) : EIO;
     mode = (text = getenv("FAULTS_MODE")) ? text[0] : 'n';
     text = getenv("FAULTS_LOG");
@@ -65,7 +68,9 @@ static void note(const char *call, const char *path, long result) {
 /* 0: go on; 1: fail; 2: tear */
 static int fault(void) {
     int number = atomic_fetch_add(&calls, 1) + 1;
-    if (at == 0 || number < at || number >= at + count) return 0;
+    if (while_there ? syscall(SYS_faccessat, AT_FDCWD, while_there, F_OK) != 0
+                    : at == 0 || number < at || number >= at + count)
+        return 0;
     if (mode == 'k') syscall(SYS_exit_group, 137);
     if (mode == 't') return 2;
     if (mode == 'f') {
