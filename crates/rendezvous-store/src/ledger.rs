@@ -82,18 +82,6 @@ impl<E: Engine> Ledger<E> {
         Ok(())
     }
 
-    /// Says whether each key is found by itself.
-    #[cfg(feature = "embedded")]
-    pub(crate) fn find(&mut self, keys: &[Vec<u8>]) -> Result<(), LoadError> {
-        for key in keys {
-            if self.engine.get(key).map_err(unreadable)?.is_none() {
-                let expected = keys.len() as u64;
-                return Err(Damage::Registrations { expected, found: expected - 1 }.into());
-            }
-        }
-        Ok(())
-    }
-
     /// Writes entries and the summary that they come to, as one.
     fn write(&mut self, mut summary: Summary, entries: Vec<Entry>) -> Result<(), CommitError> {
         let mut undo = Vec::with_capacity(entries.len() + 1);

@@ -67,7 +67,7 @@ impl Embedded {
     /// [`LoadError`] as [`Embedded::open`], and with [`Damage`](crate::Damage) for anything that is not as it was written.
     pub fn check(directory: &Path) -> Result<Report, LoadError> {
         let mut report = Report::default();
-        let summary = read_copy(directory, true, &mut |kept| {
+        let summary = read_copy(directory, &mut |kept| {
             report.registrations += 1;
             for record in &kept.records {
                 report.records += 1;
@@ -88,7 +88,7 @@ impl Embedded {
     pub fn stats(directory: &Path, now: Time) -> Result<Stats, LoadError> {
         let mut stats = Stats::default();
         let mut peers = BTreeSet::new();
-        let summary = read_copy(directory, false, &mut |kept| {
+        let summary = read_copy(directory, &mut |kept| {
             stats.registrations += 1;
             stats.ended += u64::from(kept.records.iter().all(|record| record.ends <= now));
             stats.records += kept.records.len() as u64;
@@ -105,21 +105,13 @@ impl Embedded {
     }
 }
 
-/// Reads a copy of a store, which is removed at the end. What finds single entries is read when something is committed, and
-/// by no scan; if `is_thorough`, it is tried.
-fn read_copy(directory: &Path, is_thorough: bool, each: &mut dyn FnMut(Kept)) -> Result<Summary, LoadError> {
+/// Reads a copy of a store, which is removed at the end.
+fn read_copy(directory: &Path, each: &mut dyn FnMut(Kept)) -> Result<Summary, LoadError> {
     // Held for as long as it takes.
     let original = Directory::open(directory)?;
     let copy = Copy::of(&original)?;
     let mut ledger = ledger_of(Database::open(Directory::open(&copy.0)?, Settings::default())?)?;
-    let mut keys = Vec::new();
-    ledger.read(&mut |key, _, kept| {
-        if is_thorough {
-            keys.push(key.to_vec());
-        }
-        each(kept);
-    })?;
-    ledger.find(&keys)?;
+    ledger.read(&mut |_, _, kept| each(kept))?;
     Ok(ledger.summary().copied().unwrap_or_default())
 }
 

@@ -11,7 +11,12 @@ use std::{
 
 use fjall::{KeyspaceCreateOptions, PersistMode};
 
-use super::{database::Settings, directory::io_error, files, log};
+use super::{
+    database::Settings,
+    directory::io_error,
+    files::{self, Bears},
+    log,
+};
 use crate::{
     engine::Write,
     error::{CommitError, Damage, LoadError},
@@ -74,14 +79,14 @@ impl Table {
 
     /// Opens one that is there.
     pub(super) fn open(path: &Path, settings: Settings) -> Result<Self, LoadError> {
-        files::check(path)?;
+        files::check(path, Bears::Nothing)?;
         log::cut_torn_end(path).map_err(io_error("read the log in", path))?;
         Self::create(path, settings)
     }
 
     /// Opens one that is damaged, as far as that goes.
     pub(super) fn open_damaged(path: &Path, settings: Settings) -> Result<Self, LoadError> {
-        files::check(path)?;
+        files::check(path, Bears::Parts)?;
         log::cut_at_changes(path).map_err(io_error("read the log in", path))?;
         Self::create(path, settings)
     }

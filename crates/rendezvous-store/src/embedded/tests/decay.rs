@@ -259,3 +259,21 @@ fn what_stands_before_a_change_in_the_log_is_kept_by_a_repair() {
     let kept: Vec<u64> = kept.collect();
     assert!(kept.iter().max() > Some(&3), "{kept:?}");
 }
+
+/// The database asked for as much memory as the changed number of sections said, which ended the process.
+#[test]
+fn a_table_with_a_changed_number_of_sections_is_noticed() {
+    let (sample, place) = (Sample::new(TIGHT, true), scratch());
+    let directory = place.path().join("store");
+    for (file, whole) in
+        sample.files.iter().filter(|(file, _)| file.parent().is_some_and(|path| path.ends_with("tables")))
+    {
+        let mut bytes = whole.clone();
+        let at = bytes.windows(4).rposition(|window| window == b"TOC!").unwrap() + 4;
+        bytes[at..at + 4].fill(0xff);
+        sample.write(&directory, file, Some(&bytes));
+        let error = Embedded::open(&directory).map(drop).unwrap_err();
+        assert!(error.to_string().contains(&format!("tables/{}", file.file_name().unwrap().display())), "{error}");
+        sample.repair(&directory, file, Some(&bytes), "number of sections");
+    }
+}
