@@ -98,8 +98,14 @@ impl Simulation {
         }
     }
 
+    /// Which of its processes an asker is.
+    fn life(&self, asker: usize) -> u64 {
+        self.peers.get(asker).map_or(0, |peer| peer.life)
+    }
+
     /// Sends a request, over the connection there is or a new one.
-    pub(super) fn send(&mut self, asker: usize, point: usize, sending: Sending) {
+    pub(super) fn send(&mut self, asker: usize, point: usize, mut sending: Sending) {
+        sending.life = self.life(asker);
         if let Some(link) = self.links.get_mut(&(asker, point)) {
             let way = Way { asker, point, link: link.serial };
             if link.is_up {
@@ -130,7 +136,8 @@ impl Simulation {
             self.links.remove(&(way.asker, way.point));
             self.tally.dials_failed += 1;
             self.note(format_args!("{way:?} does not connect"));
-            for id in waiting.iter().filter_map(|sending| sending.id) {
+            let life = self.life(way.asker);
+            for id in waiting.iter().filter(|sending| sending.life == life).filter_map(|sending| sending.id) {
                 self.fail(way.asker, id, Failure::Unreachable)?;
             }
             return Ok(());
@@ -138,7 +145,8 @@ impl Simulation {
         link.is_up = true;
         self.note(format_args!("{way:?} connected"));
         for sending in waiting {
-            if let (Some(id), RequestKind::Unregister) = (sending.id, sending.kind) {
+            let is_of_now = sending.life == self.life(way.asker);
+            if let (Some(id), RequestKind::Unregister, true) = (sending.id, sending.kind, is_of_now) {
                 self.written_off(way.asker, id)?;
             }
             self.transit(way, sending);
@@ -150,7 +158,6 @@ impl Simulation {
     fn transit(&mut self, way: Way, mut sending: Sending) {
         self.serial += 1;
         sending.number = self.serial;
-        sending.life = self.peers.get(way.asker).map_or(0, |peer| peer.life);
         let delay = self.delay();
         match self.fate() {
             Fate::Arrives => self.schedule(delay, Happening::Request { way, sending }),
@@ -211,7 +218,9 @@ impl Simulation {
         self.tally.cuts += u64::from(link.is_up);
         let notices = self.rng.random_range(0..4) > 0;
         self.note(format_args!("{asker} to {point} is cut, noticed: {notices}"));
-        let unsent: Vec<RequestId> = link.waiting.iter().filter_map(|sending| sending.id).collect();
+        let life = self.life(asker);
+        let unsent = link.waiting.iter().filter(|sending| sending.life == life);
+        let unsent: Vec<RequestId> = unsent.filter_map(|sending| sending.id).collect();
         let Some(peer) = self.peers.get(asker) else { return Ok(()) };
         if !notices && link.is_up {
             return Ok(());

@@ -209,7 +209,7 @@ impl Plan {
     }
 
     /// How long everybody may take to find everybody after that.
-    pub(super) const FINDING: Duration = Duration::from_secs(120);
+    pub(super) const FINDING: Duration = Duration::from_secs(400);
 
     /// The policy that holds in a namespace.
     pub(super) fn policy(&self, namespace: &str) -> Option<&Policy> {
