@@ -87,6 +87,7 @@ fn advice(error: &LoadError, data_dir: &Path) -> String {
              again within their TTL",
             store.display()
         ),
+        LoadError::NotAStore { .. } => "name a directory of its own with --data-dir".to_owned(),
         LoadError::Io { .. } => {
             "check its permissions and the disk, or name another directory with --data-dir".to_owned()
         }
