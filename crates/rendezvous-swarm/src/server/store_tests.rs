@@ -36,6 +36,7 @@ struct Told {
 enum Verdict {
     Done,
     Failed,
+    Recovers,
     Panics,
 }
 
@@ -53,6 +54,7 @@ impl Store for Told {
         match self.verdicts.recv() {
             Ok(Verdict::Done) => Ok(()),
             Ok(Verdict::Failed) | Err(_) => Err(CommitError::NoSpace),
+            Ok(Verdict::Recovers) => Err(CommitError::Recovering),
             Ok(Verdict::Panics) => panic!("as it was told"),
         }
     }
@@ -152,12 +154,14 @@ fn a_store_that_fails_refuses_registrations_alone_and_is_used_again() {
     assert_eq!(point.register(2, Verdict::Failed), [FAILED]);
     assert_eq!(point.shared.desk.failure().as_deref(), Some("no space is left on the store's disk"));
     assert_eq!(point.listed(), [(Status::Ok, 1)]);
+    assert_eq!(point.register(2, Verdict::Recovers), [FAILED]);
+    assert_eq!(point.shared.desk.failure().as_deref(), Some("no space is left on the store's disk"));
     assert_eq!(point.register(2, Verdict::Panics), [FAILED]);
     assert_eq!(point.shared.desk.failure().as_deref(), Some("the store has panicked"));
     assert_eq!(point.register(2, Verdict::Done), [OK]);
     assert_eq!((point.shared.desk.failure(), point.listed()), (None, vec![(Status::Ok, 2)]));
     let stats = point.shared.counters.snapshot(&point.shared.desk);
-    assert_eq!((stats.commits, stats.commits_failed), (4, 2));
+    assert_eq!((stats.commits, stats.commits_failed), (5, 3));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
 
 use futures::channel::oneshot;
 use rendezvous_core::server::{ChangeId, CommitFailed, Refusal, Settled};
-use rendezvous_store::Store;
+use rendezvous_store::{CommitError, Store};
 use rendezvous_wire::Ttl;
 
 use super::shared::Shared;
@@ -137,6 +137,8 @@ fn commit_all(shared: &Shared, store: &mut dyn Store) {
         let stored = catch_unwind(AssertUnwindSafe(|| store.commit(now, &batch.changes)));
         let failure = match stored {
             Ok(Ok(())) => None,
+            // Why it has failed in the first place says more.
+            Ok(Err(error @ CommitError::Recovering)) => desk.failure().or_else(|| Some(error.to_string())),
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the store has panicked".to_owned()),
         };
