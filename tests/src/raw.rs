@@ -195,8 +195,16 @@ impl Peer {
     /// # Panics
     /// If the other side does not speak it.
     pub async fn open(&self, to: PeerId) -> Stream {
+        self.open_on(to, PROTOCOL).await
+    }
+
+    /// Opens a stream of another protocol.
+    ///
+    /// # Panics
+    /// If the other side does not speak it.
+    pub async fn open_on(&self, to: PeerId, protocol: StreamProtocol) -> Stream {
         let mut control = self.role(|streams| streams.new_control()).await;
-        control.open_stream(to, PROTOCOL).await.expect("the other side speaks the protocol")
+        control.open_stream(to, protocol).await.expect("the other side speaks the protocol")
     }
 }
 

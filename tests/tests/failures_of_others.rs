@@ -17,7 +17,8 @@
 //! | one long TTL keeps all expired entries behind it | `rendezvous-core/src/server/registry/tests.rs`, `one_long_ttl_at_the_head_keeps_nothing_behind_it` |
 //! | DISCOVER of unknown namespaces creates entries | `rendezvous-core/tests/server.rs`, `an_unknown_namespace_is_an_empty_page_and_leaves_nothing_behind` |
 //! | an answer larger than the reader's limit | besides here: `rendezvous-wire/tests/page.rs`, `a_full_page_has_no_room_for_one_more_and_stays_within_what_everybody_reads` |
-//! | a TTL taken for nanoseconds | `tests/conformance.rs`, `a_registration_persists_until_its_ttl_expires` |
+//! | a random choice that is none | besides here: `rendezvous-core/src/server/registry/sample.rs`, `each_of_500_is_drawn_as_often_as_any_other` |
+//! | a TTL taken for nanoseconds | besides here: `tests/conformance.rs`, `a_registration_persists_until_its_ttl_expires` |
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -29,3 +30,5 @@ mod client;
 mod point;
 #[path = "failures_of_others/side_by_side.rs"]
 mod side_by_side;
+#[path = "failures_of_others/waku.rs"]
+mod waku;

@@ -81,6 +81,12 @@ fn registry(c: &mut Criterion) {
                 });
             });
         }
+        for limit in [50, 1_000] {
+            group.throughput(Throughput::Elements(limit));
+            group.bench_function(BenchmarkId::new(format!("sample_{limit}"), size), |b| {
+                b.iter(|| black_box(point.sample(limit)));
+            });
+        }
         group.finish();
     }
 }

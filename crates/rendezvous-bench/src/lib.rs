@@ -5,14 +5,15 @@ pub mod point;
 pub mod process;
 pub mod spawned;
 
+use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Discovered, Registered, RequestReader, Requester, Server, ServerConfig},
+    server::{Discovered, Registered, RequestReader, Requester, Server, ServerConfig, WakuCommand},
 };
 use rendezvous_record::{Flavour, VerifiedRecord};
 use rendezvous_sim::fixtures;
-use rendezvous_wire::{Page, Ttl};
+use rendezvous_wire::{Page, Ttl, waku};
 
 /// Namespace that the workloads use.
 pub const NAMESPACE: &str = "/bench/chat/1";
@@ -73,6 +74,20 @@ impl Filled {
         match self.server.handle_discover(self.now, &requester, &discover) {
             Ok(Discovered::Page(page)) => page,
             other => panic!("a page, not {other:?}"),
+        }
+    }
+}
+
+impl Filled {
+    /// A random choice of the namespace, as the Waku dialect asks for it.
+    #[must_use]
+    pub fn sample(&mut self, limit: u64) -> Page {
+        let discover = waku::Discover { namespace: Some(NAMESPACE.as_bytes()), limit: Some(limit) };
+        let payload = Bytes::from(waku::Request::Discover(discover).to_message().encode());
+        let requester = Requester::new(requester());
+        match self.server.waku_reader().read(&requester.peer, &payload) {
+            Ok(WakuCommand::Sample(sample)) => self.server.handle_sample(self.now, &requester, &sample),
+            other => panic!("a DISCOVER, not {other:?}"),
         }
     }
 }

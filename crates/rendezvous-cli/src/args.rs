@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
-use rendezvous_wire::{Namespace, Ttl};
+use rendezvous_wire::{Dialect, Namespace, Ttl};
 
 use crate::{
     address::{AdvertisedAddress, Point},
@@ -193,6 +193,10 @@ pub(crate) struct Client {
     /// The rendezvous point: its address with its peer id, as `serve` prints it.
     #[arg(long, value_name = "MULTIADDR")]
     pub(crate) point: Point,
+
+    /// Dialect of the protocol that is spoken with the point: rendezvous, waku
+    #[arg(long, value_name = "DIALECT", default_value_t, hide_default_value = false)]
+    pub(crate) dialect: Dialect,
 
     /// File with this peer's key, which is its identity; made if it is missing [default: a key for this run alone]
     #[arg(long, value_name = "FILE")]

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use libp2p::{Multiaddr, PeerId};
 use rendezvous_core::client::Failure;
-use rendezvous_wire::Status;
+use rendezvous_wire::{Dialect, Status};
 
 use crate::{
     address::{AdvertisedAddress, Point},
@@ -26,6 +26,12 @@ pub(crate) enum Error {
     ForeignAddress { address: AdvertisedAddress, own: PeerId },
     #[error("the key is that of the point {0} itself: use another --key")]
     PointIsSelf(PeerId),
+
+    #[error(
+        "the {0} dialect has no UNREGISTER: a registration ends by itself, {secs} s at most after it was renewed last",
+        secs = .0.ttl_max().as_secs()
+    )]
+    NoUnregister(Dialect),
 
     #[error(transparent)]
     Input(#[from] InputError),
@@ -73,8 +79,8 @@ pub(crate) enum Error {
     Unreachable { point: Box<Point>, reason: Unreachable },
     #[error("the point at {point} gave no answer within {} s; try again later, or wait longer with --timeout", timeout.as_secs())]
     Silent { point: Box<Point>, timeout: Duration },
-    #[error("the peer at {0} does not speak the rendezvous protocol ({protocol}): give a rendezvous point with --point", protocol = rendezvous_wire::PROTOCOL)]
-    Unsupported(Box<Point>),
+    #[error("the peer at {0} does not speak the rendezvous protocol ({protocol}): give a rendezvous point with --point", protocol = .1.protocol())]
+    Unsupported(Box<Point>, Dialect),
     #[error("the peer at {point} does not keep to the rendezvous protocol ({failure}): use another --point")]
     Misbehaves { point: Box<Point>, failure: Failure },
 }
@@ -98,13 +104,13 @@ pub(crate) enum Unreachable {
 
 impl Error {
     /// The error that a failed request to the point ends a command with.
-    pub(crate) fn from_failure(failure: Failure, point: &Point, timeout: Duration) -> Self {
+    pub(crate) fn from_failure(failure: Failure, point: &Point, dialect: Dialect, timeout: Duration) -> Self {
         let point = Box::new(point.clone());
         match failure {
             Failure::Refused { status, text } => Self::Refused { status, text },
             Failure::Unreachable => Self::Unreachable { point, reason: Unreachable::Lost },
             Failure::TimedOut => Self::Silent { point, timeout },
-            Failure::Unsupported => Self::Unsupported(point),
+            Failure::Unsupported => Self::Unsupported(point, dialect),
             Failure::CannotSign => Self::CannotSign,
             Failure::AtCapacity => Self::AtCapacity,
             failure => Self::Misbehaves { point, failure },
@@ -118,6 +124,7 @@ impl Error {
             | Self::NoDataDir
             | Self::ForeignAddress { .. }
             | Self::PointIsSelf(_)
+            | Self::NoUnregister(_)
             | Self::Input(_)
             | Self::NotRecognised { .. } => USAGE,
             Self::NotValid { .. } => LOCAL,
@@ -137,7 +144,7 @@ impl Error {
             Self::Refused { .. } => REFUSED,
             Self::Unreachable { reason: Unreachable::NotLibp2p, .. } => UNSUPPORTED,
             Self::Unreachable { .. } | Self::Silent { .. } => UNREACHABLE,
-            Self::Unsupported(_) | Self::Misbehaves { .. } => UNSUPPORTED,
+            Self::Unsupported(..) | Self::Misbehaves { .. } => UNSUPPORTED,
         }
     }
 
@@ -217,7 +224,7 @@ mod tests {
             (Failure::CannotSign, 1, true),
         ];
         for (failure, code, permanent) in cases {
-            let error = Error::from_failure(failure.clone(), &point(), Duration::from_secs(10));
+            let error = Error::from_failure(failure.clone(), &point(), Dialect::Rendezvous, Duration::from_secs(10));
             assert_eq!((error.exit_code(), error.is_permanent()), (code, permanent), "{failure}");
             assert!(!error.to_string().contains('\n'), "{error}");
         }

@@ -26,7 +26,7 @@ Examples:
   rendezvous serve --check-config --min-ttl 600
 
 It prints `peer id: …`, a line `listening: …` per address, the command for a client to try, and from then on statistics \
-when they have changed. Ctrl-C or SIGTERM ends it. It goes on if nobody reads its output.
+when they have changed. Ctrl-C or SIGTERM ends it. It goes on if nobody reads its output. SIGHUP has it read its settings again: `dialects` follows at once, and what needs a restart is named.
 
 Each setting has its place in the file that --config names, a variable such as RENDEZVOUS_TTL_MIN_SECS for `min_secs` under \
 [ttl], and a flag. Variables override the file, flags override both. RENDEZVOUS_CONFIG stands for --config. What holds in \
@@ -69,6 +69,9 @@ nothing new. The protocol tells who has come since a cookie, and never who has g
 registrations, each poll lists all of them, and who withdraws is gone within one. Where there are more, polls follow the \
 cookie and bring what is new, and every tenth lists all; who withdraws is gone with that one, or when the lifetime ends. \
 With --fresh each poll forgets the cookie and lists all, however many. At most 100,000 registrations are followed.
+
+In the waku dialect a poll is a random choice of at most 1000 registrations; where there are more, who withdraws is gone when \
+the lifetime ends.
 
 A point that is away is told of once, and tried on at intervals that grow to 30 s; after a restart it lists who has \
 registered again.";

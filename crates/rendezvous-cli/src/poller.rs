@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rendezvous_swarm::client::{self, From, Namespace, QueryId};
+use rendezvous_swarm::client::{self, Dialect, From, Namespace, QueryId};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -141,7 +141,9 @@ impl Poller {
     fn end(&mut self, session: &Session, output: &mut Output) -> Result<Polled, Error> {
         let Some(walk) = self.walk.take() else { return Ok(Polled { has_own: None }) };
         let is_first = self.listed.is_none();
-        let is_whole = walk.is_whole && walk.pages < PAGES_MAX;
+        // A random choice of a page's size is one of more.
+        let is_choice = session.dialect() == Dialect::Waku && walk.listed + u64::from(walk.has_own) >= WHOLE_MAX;
+        let is_whole = walk.is_whole && walk.pages < PAGES_MAX && !is_choice;
         if self.failures > 0 {
             output::note(format_args!("the point at {} is back", session.point()));
             output.json(&Told::Back { point: session.point().to_string() })?;
@@ -150,7 +152,7 @@ impl Poller {
         for change in self.watch.end(Instant::now().into_std(), is_whole) {
             listing::print(output, &change)?;
         }
-        if is_whole {
+        if is_whole || is_choice {
             (self.listed, self.deltas) = (Some(walk.listed), 0);
         } else {
             self.deltas += 1;

@@ -10,6 +10,7 @@ use libp2p::{
 };
 use rendezvous_core::server::EVENTS_MAX;
 use rendezvous_swarm::{limits, server};
+use rendezvous_wire::Dialect;
 use serde::Serialize;
 use tokio::{
     task::spawn_blocking,
@@ -18,12 +19,12 @@ use tokio::{
 
 use crate::{
     address, args,
-    config::{Config, Environment, Settings},
+    config::{Config, DIALECTS, Environment, Settings},
     error::Error,
     key,
     node::{self, Change, Listeners},
     output::{self, Output},
-    signals::Signals,
+    signals::{HangUps, Signals},
     stats::{Snapshot, Style},
     store,
 };
@@ -61,18 +62,26 @@ enum Told {
     Listening {
         address: String,
     },
+    /// The settings have been read again.
+    Reloaded {
+        /// The dialects that are served from now on.
+        dialects: Vec<String>,
+        /// Settings that have changed and wait for a restart.
+        restart: Vec<&'static str>,
+    },
     Shutdown,
 }
 
 pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
-    let config = Config::load(args.config.as_deref(), &Environment::of_process(), &args.flags)?;
-    let settings = &config.settings;
+    let mut config = Config::load(args.config.as_deref(), &Environment::of_process(), &args.flags)?;
+    let settings = &config.settings.clone();
     let key_file = settings.key_file()?;
     let mut output = Output::new(settings.json);
     if args.check_config {
         return config.print(&mut output);
     }
     let mut signals = Signals::listen()?;
+    let mut hang_ups = HangUps::listen()?;
     let key = key::load_or_create(Some(key_file))?;
     let (rendezvous, kept) = open(settings).await?;
     let swarm = node::swarm(key.keypair, settings.connections.handshake_timeout, |keypair| Behaviour {
@@ -96,6 +105,7 @@ pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
             event = point.swarm.select_next_some() => point.on_event(&mut listeners, event)?,
             _ = ticks.tick() => point.say_statistics()?,
             _ = looks.tick() => point.look_at_store(),
+            () = hang_ups.next() => point.reload(&args, &mut config)?,
             signal = signals.next() => {
                 signal.map_err(Error::Start)?;
                 signals.end_at_next();
@@ -184,6 +194,36 @@ impl Point {
         }
         on_protocol_event(&mut self.swarm, event);
         Ok(())
+    }
+
+    /// Reads the settings again, applies those that can follow, and says what has changed. What cannot be read changes
+    /// nothing.
+    fn reload(&mut self, args: &args::Serve, config: &mut Config) -> Result<(), Error> {
+        let read = match Config::load(args.config.as_deref(), &Environment::of_process(), &args.flags) {
+            Ok(read) => read,
+            Err(error) => {
+                output::note(format_args!("{error} (the settings in force stay as they are)"));
+                return Ok(());
+            }
+        };
+        let dialects = read.settings.server.dialects;
+        for dialect in Dialect::ALL {
+            self.swarm.behaviour_mut().rendezvous.serve(dialect, dialects.contains(dialect));
+        }
+        let differing = config.differing(&read);
+        config.settings.server.dialects = dialects;
+        let restart: Vec<_> = differing.iter().copied().filter(|key| *key != DIALECTS).collect();
+        let mut said = match differing.contains(&DIALECTS) {
+            true => format!("settings read again: {dialects} served"),
+            false if restart.is_empty() => "settings read again: nothing has changed".to_owned(),
+            false => "settings read again".to_owned(),
+        };
+        if !restart.is_empty() {
+            said += &format!("; changed, and in force after a restart: {}", restart.join(", "));
+        }
+        let dialects = dialects.iter().map(|dialect| dialect.to_string()).collect();
+        self.output.result(said, &Told::Reloaded { dialects, restart })?;
+        self.output.flush()
     }
 
     /// Tells when the store stops taking registrations, and when it takes them again.

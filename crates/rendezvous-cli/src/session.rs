@@ -13,6 +13,7 @@ use rendezvous_swarm::{
     DUAL_PROTOCOL,
     client::{self, ClientConfig, Failure},
 };
+use rendezvous_wire::Dialect;
 
 use crate::{
     address::Point,
@@ -41,6 +42,7 @@ pub(crate) struct Session {
     swarm: Swarm<Behaviour>,
     listeners: Option<Listeners>,
     point: Point,
+    dialect: Dialect,
     timeout: Duration,
     /// Why the last dial to the point failed.
     last_dial: Option<Unreachable>,
@@ -91,11 +93,19 @@ impl Session {
         })?;
         let added = swarm.behaviour_mut().rendezvous.add_point_address(point.peer, point.address.clone());
         added.expect("the first address of the only point is within every bound");
-        Ok((Self { swarm, listeners: None, point, timeout, last_dial: None }, key))
+        let dialect = args.dialect;
+        let is_set = swarm.behaviour_mut().rendezvous.set_point_dialect(point.peer, dialect);
+        assert!(is_set, "the only point is within every bound");
+        Ok((Self { swarm, listeners: None, point, dialect, timeout, last_dial: None }, key))
     }
 
     pub(crate) fn point(&self) -> &Point {
         &self.point
+    }
+
+    /// The dialect that is spoken with the point.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     pub(crate) fn rendezvous(&mut self) -> &mut client::Behaviour {
@@ -129,7 +139,8 @@ impl Session {
                     peer_id, info, ..
                 })) if peer_id == self.point.peer => {
                     tracing::debug!(agent = info.agent_version, "the point has identified itself");
-                    return Ok(Event::Identified { is_dual: info.protocols.contains(&DUAL_PROTOCOL) });
+                    let is_dual = self.dialect == Dialect::Rendezvous && info.protocols.contains(&DUAL_PROTOCOL);
+                    return Ok(Event::Identified { is_dual });
                 }
                 SwarmEvent::ConnectionEstablished { peer_id, .. } if peer_id == self.point.peer => {
                     tracing::debug!(point = %self.point, "connected");
@@ -152,7 +163,7 @@ impl Session {
             (Failure::Unreachable | Failure::TimedOut, Some(reason)) => {
                 Error::Unreachable { point: Box::new(self.point.clone()), reason: reason.clone() }
             }
-            _ => Error::from_failure(failure, &self.point, self.timeout),
+            _ => Error::from_failure(failure, &self.point, self.dialect, self.timeout),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The signals that end a command.
+//! The signals that end a command, and the one that has `serve` read its settings again.
 
 use std::io;
 
@@ -47,5 +47,34 @@ impl Signals {
                 std::process::exit(INTERRUPTED.into());
             }
         });
+    }
+}
+
+/// SIGHUP, where there is such a thing.
+#[derive(Debug)]
+pub(crate) struct HangUps {
+    #[cfg(unix)]
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl HangUps {
+    /// From now on SIGHUP is delivered here, and no longer ends the process.
+    pub(crate) fn listen() -> Result<Self, Error> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self { hang_up: signal(SignalKind::hangup()).map_err(Error::Start)? })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// The next one.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.hang_up.recv().await.is_some() {
+            return;
+        }
+        std::future::pending().await
     }
 }

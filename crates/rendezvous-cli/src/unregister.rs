@@ -1,6 +1,7 @@
 //! `rendezvous unregister`: withdraw what an earlier run has left.
 
 use rendezvous_swarm::client;
+use rendezvous_wire::Dialect;
 use serde::Serialize;
 
 use crate::{
@@ -19,6 +20,9 @@ struct Unregistered<'a> {
 }
 
 pub(crate) async fn run(args: args::Unregister) -> Result<(), Error> {
+    if args.client.dialect == Dialect::Waku {
+        return Err(Error::NoUnregister(args.client.dialect));
+    }
     let mut output = Output::new(args.json);
     let (mut session, key) = Session::start(&args.client)?;
     if key.is_new {

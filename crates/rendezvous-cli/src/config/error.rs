@@ -156,6 +156,8 @@ pub(crate) enum Expected {
     PeerId,
     #[error("a list of \"standard\", \"legacy\" or both")]
     Flavours,
+    #[error("a list of \"rendezvous\", \"waku\" or both")]
+    Dialects,
     #[error("a name of 1 to 255 bytes")]
     Namespace,
     #[error("a text of at most {bytes_max} bytes")]

@@ -8,7 +8,7 @@ use std::{
 
 use rendezvous_core::server::Access;
 use rendezvous_record::{Flavour, Flavours};
-use rendezvous_wire::Namespace;
+use rendezvous_wire::{Dialect, Dialects, Namespace};
 use serde_json::Value as Json;
 use toml_edit::Item;
 
@@ -216,6 +216,22 @@ impl Field for Flavours {
 
     fn show(&self) -> Json {
         self.iter().map(|flavour| flavour.to_string()).collect()
+    }
+}
+
+impl Field for Dialects {
+    const SHAPE: Shape = Shape::Many;
+
+    fn read(given: Given<'_>, _: Bounds) -> Result<Self, Invalid> {
+        let list = given.list().ok_or_else(|| given.unexpected(Expected::Dialects))?;
+        let dialect = |(text, at): (&str, _)| {
+            text.parse::<Dialect>().map_err(|_| Invalid::unexpected(Expected::Dialects, format!("{text:?}")).at(at))
+        };
+        list.into_iter().map(dialect).collect()
+    }
+
+    fn show(&self) -> Json {
+        self.iter().map(|dialect| dialect.to_string()).collect()
     }
 }
 

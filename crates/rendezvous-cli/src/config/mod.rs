@@ -29,6 +29,9 @@ use self::{
     table::SETTINGS,
 };
 
+/// The setting that follows a change at run time.
+pub(crate) const DIALECTS: &str = "dialects";
+
 /// The settings in force, and where each comes from.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -58,6 +61,14 @@ impl Config {
         let policies = config.policies.iter().map(|written| written.policy().clone());
         config.settings.server.server.policies = policies.collect();
         Ok(config)
+    }
+
+    /// The keys of the settings that are not the same in another configuration.
+    pub(crate) fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let (ours, theirs) = (&self.settings, &other.settings);
+        let differing = SETTINGS.iter().filter(|setting| setting.value(ours) != setting.value(theirs));
+        let policies = (ours.server.server.policies != theirs.server.server.policies).then_some(policy::KEY);
+        differing.map(|setting| setting.key).chain(policies).collect()
     }
 
     fn set(&mut self, index: usize, given: Given<'_>, source: Source) -> Result<(), Invalid> {

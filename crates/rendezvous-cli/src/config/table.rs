@@ -62,11 +62,18 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         "Keep registrations in memory only, so that they end with this process"
     ),
     setting!(
+        "dialects",
+        flag("dialects", "DIALECT"),
+        ANY,
+        server.dialects,
+        "Dialects of the protocol that are served, from one registry: rendezvous, waku"
+    ),
+    setting!(
         "json",
         flag("json", "BOOL"),
         ANY,
         json,
-        "Print one JSON object per line: `start`, `listening`, `stats`, `shutdown`"
+        "Print one JSON object per line: `start`, `listening`, `stats`, `reloaded`, `shutdown`"
     ),
     setting!(
         "statistics.interval_secs",

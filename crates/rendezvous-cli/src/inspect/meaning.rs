@@ -3,7 +3,7 @@
 use data_encoding::HEXLOWER;
 use libp2p::{Multiaddr, PeerId};
 use rendezvous_record::{Flavour, Flavours};
-use rendezvous_wire::{Limit, MessageType, Namespace, PositionCookie, Status, Ttl};
+use rendezvous_wire::{Limit, MessageType, Namespace, PositionCookie, Status, Ttl, waku};
 
 use super::schema::Kind;
 
@@ -20,6 +20,10 @@ pub(super) fn of_number(kind: Kind, number: u64) -> String {
         Kind::MessageType => match MessageType::from_number(number as i32) {
             MessageType::Other(number) => format!("{number}, which the protocol does not define"),
             kind => format!("{kind} ({})", kind.number()),
+        },
+        Kind::WakuMessageType => match waku::MessageType::from_number(number as i32) {
+            waku::MessageType::Other(number) => format!("{number}, which the dialect does not define"),
+            kind => format!("{} ({})", MessageType::from(kind), kind.number()),
         },
         Kind::Status => match Status::from_code(number as i32) {
             Status::Other(code) => format!("{code}, which the protocol does not define: no success"),

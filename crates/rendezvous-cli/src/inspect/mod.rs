@@ -51,6 +51,9 @@ impl fmt::Display for Item {
         write!(f, "{kind} at byte {}, {} bytes", self.offset, self.length)?;
         if let Some(message_type) = &self.message_type {
             write!(f, ": {message_type}")?;
+            if let Some(dialect) = self.dialect {
+                write!(f, ", {dialect} dialect")?;
+            }
         }
         if let Some(envelope) = &self.envelope {
             write!(f, ": {}", printable(&envelope.say()))?;

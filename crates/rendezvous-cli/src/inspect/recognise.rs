@@ -2,12 +2,12 @@
 
 use libp2p::PeerId;
 use rendezvous_record::PeerRecordPayload;
-use rendezvous_wire::Message;
-use serde::Serialize;
+use rendezvous_wire::{Dialect, Message, MessageType, waku};
+use serde::{Serialize, Serializer};
 
 use super::{
     proto::{Fault, Reader, Span},
-    schema::{MESSAGE, Node, PEER_RECORD, Tree},
+    schema::{MESSAGE, Node, PEER_RECORD, Tree, WAKU_MESSAGE},
     verdict::Verdict,
 };
 
@@ -21,6 +21,9 @@ pub(super) struct Item {
     /// Of a message: what it is.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub(super) message_type: Option<String>,
+    /// Of a message: its dialect, if that is not `/rendezvous/1.0.0`. What both would read is not told apart.
+    #[serde(serialize_with = "name", skip_serializing_if = "Option::is_none")]
+    pub(super) dialect: Option<Dialect>,
     /// Whether it is well-formed, and every envelope in it verifies.
     valid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +64,15 @@ struct Score {
 /// The reading of the input that fits best; empty if none does.
 pub(super) fn recognise(bytes: &[u8]) -> Vec<Item> {
     let span = Span::whole(bytes);
-    let readings = [frames(span), vec![message(span)], vec![envelope(span)], vec![peer_record(span)]];
+    let (main, waku) = (Dialect::Rendezvous, Dialect::Waku);
+    let readings = [
+        frames(span, main),
+        vec![message(span, main)],
+        vec![envelope(span)],
+        vec![peer_record(span)],
+        frames(span, waku),
+        vec![message(span, waku)],
+    ];
     let fits = |items: &[Item]| {
         let known = items.iter().map(|item| item.score.known).sum::<usize>();
         let unknown = items.iter().map(|item| item.score.unknown).sum::<usize>();
@@ -81,7 +92,7 @@ pub(super) fn recognise(bytes: &[u8]) -> Vec<Item> {
 }
 
 /// Frames one after another, up to where the bytes are none.
-fn frames(span: Span<'_>) -> Vec<Item> {
+fn frames(span: Span<'_>, dialect: Dialect) -> Vec<Item> {
     let mut reader = Reader::new(span);
     let mut items = Vec::new();
     while !reader.is_at_end() {
@@ -89,12 +100,12 @@ fn frames(span: Span<'_>) -> Vec<Item> {
         let payload = reader.varint("a frame's length").and_then(|length| reader.take(length, offset));
         match payload {
             Ok(payload) => {
-                let mut item = Item::of_message(ItemKind::Frame, payload);
+                let mut item = Item::of_message(ItemKind::Frame, payload, dialect);
                 (item.offset, item.length) = (offset, payload.end() - offset);
                 items.push(item);
             }
             Err(fault) => {
-                let mut item = Item::of_message(ItemKind::Frame, span_from(span, reader.offset()));
+                let mut item = Item::of_message(ItemKind::Frame, span_from(span, reader.offset()), dialect);
                 // What the cut frame holds is shown; that it is cut is what is wrong with it.
                 (item.offset, item.length) = (offset, span.end() - offset);
                 items.push(item.with_fault(fault));
@@ -109,8 +120,8 @@ fn span_from(span: Span<'_>, offset: usize) -> Span<'_> {
     Span { bytes: &span.bytes[offset - span.start..], start: offset }
 }
 
-fn message(span: Span<'_>) -> Item {
-    Item::of_message(ItemKind::Message, span)
+fn message(span: Span<'_>, dialect: Dialect) -> Item {
+    Item::of_message(ItemKind::Message, span, dialect)
 }
 
 fn envelope(span: Span<'_>) -> Item {
@@ -138,11 +149,19 @@ fn peer_record(span: Span<'_>) -> Item {
 }
 
 impl Item {
-    fn of_message(kind: ItemKind, span: Span<'_>) -> Self {
-        let tree = Tree::read(span, &MESSAGE);
+    fn of_message(kind: ItemKind, span: Span<'_>, dialect: Dialect) -> Self {
+        let (schema, message_type) = match dialect {
+            Dialect::Rendezvous => (&MESSAGE, Message::decode(span.bytes).ok().map(|message| message.effective_kind())),
+            Dialect::Waku => {
+                let message = waku::Message::decode(span.bytes).ok();
+                (&WAKU_MESSAGE, message.map(|message| MessageType::from(message.effective_kind())))
+            }
+        };
+        let tree = Tree::read(span, schema);
         let has_body = tree.fields.iter().any(|node| node.name.is_some());
         let mut item = Self::new(kind, span, tree, has_body);
-        item.message_type = Message::decode(span.bytes).ok().map(|message| message.effective_kind().to_string());
+        item.message_type = message_type.map(|kind| kind.to_string());
+        item.dialect = (dialect != Dialect::Rendezvous).then_some(dialect);
         item
     }
 
@@ -153,6 +172,7 @@ impl Item {
             offset: span.start,
             length: span.bytes.len(),
             message_type: None,
+            dialect: None,
             valid: true,
             error: None,
             envelope: None,
@@ -173,6 +193,10 @@ impl Item {
         self.fault = Some(fault);
         self
     }
+}
+
+fn name<S: Serializer>(dialect: &Option<Dialect>, serializer: S) -> Result<S::Ok, S::Error> {
+    dialect.map(Dialect::name).serialize(serializer)
 }
 
 #[cfg(test)]
@@ -201,6 +225,24 @@ mod tests {
             assert_eq!(kinds(&format!("{hex}{hex}")), [(ItemKind::Frame, true); 2], "{hex} twice");
             assert_eq!(kinds(&format!("{hex}0c08032a080a")), [(ItemKind::Frame, true), (ItemKind::Frame, false)]);
         }
+    }
+
+    #[test]
+    fn frames_of_the_waku_dialect_are_told_by_what_the_other_dialect_cannot_read() {
+        let dialects = |hex: &str| -> Vec<_> {
+            let bytes = HEXLOWER.decode(hex.as_bytes()).expect("it is hexadecimal");
+            recognise(&bytes).into_iter().map(|item| (item.kind, item.valid, item.dialect, item.message_type)).collect()
+        };
+        let frame = |dialect, kind: &str| (ItemKind::Frame, true, dialect, Some(kind.to_owned()));
+        let waku = Some(Dialect::Waku);
+        let discover = "0c080222080a04666f6f311032";
+        assert_eq!(dialects(discover), [frame(waku, "DISCOVER")]);
+        assert_eq!(dialects("0608032a021800"), [frame(waku, "DISCOVER_RESPONSE")]);
+        // The first is of either dialect, the second of this one, so both are.
+        let register_response = "0808011a0408001814";
+        let both = [frame(waku, "REGISTER_RESPONSE"), frame(waku, "DISCOVER")];
+        assert_eq!(dialects(&[register_response, discover].concat()), both);
+        assert_eq!(dialects(register_response), [frame(None, "REGISTER_RESPONSE")]);
     }
 
     #[test]

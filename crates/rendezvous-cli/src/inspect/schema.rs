@@ -24,6 +24,7 @@ struct Def {
 pub(super) enum Kind {
     // Numbers.
     MessageType,
+    WakuMessageType,
     Status,
     KeyType,
     Ttl,
@@ -58,6 +59,22 @@ schema!(MESSAGE:
     4 "unregister" Kind::Message(&UNREGISTER),
     5 "discover" Kind::Message(&DISCOVER),
     6 "discoverResponse" Kind::Message(&DISCOVER_RESPONSE),
+);
+schema!(WAKU_MESSAGE:
+    1 "type" Kind::WakuMessageType,
+    2 "register" Kind::Message(&REGISTER),
+    3 "registerResponse" Kind::Message(&REGISTER_RESPONSE),
+    4 "discover" Kind::Message(&WAKU_DISCOVER),
+    5 "discoverResponse" Kind::Message(&WAKU_DISCOVER_RESPONSE),
+);
+schema!(WAKU_DISCOVER:
+    1 "ns" Kind::Namespace,
+    2 "limit" Kind::Limit,
+);
+schema!(WAKU_DISCOVER_RESPONSE:
+    1 "registrations" Kind::Message(&REGISTER),
+    3 "status" Kind::Status,
+    4 "statusText" Kind::Text,
 );
 schema!(REGISTER:
     1 "ns" Kind::Namespace,
@@ -248,8 +265,8 @@ impl Tree {
 
 impl Kind {
     const fn is_number(self) -> bool {
-        use Kind::{KeyType, Limit, MessageType, Reads, Seq, Status, Ttl};
-        matches!(self, MessageType | Status | KeyType | Ttl | Limit | Reads | Seq)
+        use Kind::{KeyType, Limit, MessageType, Reads, Seq, Status, Ttl, WakuMessageType};
+        matches!(self, MessageType | WakuMessageType | Status | KeyType | Ttl | Limit | Reads | Seq)
     }
 
     const fn is_bytes(self) -> bool {

@@ -1,5 +1,7 @@
 //! Points of the Waku dialect: the same commands and events, over other messages.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
 use rendezvous_core::{
     client::{Answer, AnswerReader, ClientConfig, Event, Failure, From, Outbound, POINT_DIALECTS_MAX, RequestKind},

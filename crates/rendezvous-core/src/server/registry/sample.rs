@@ -204,7 +204,7 @@ mod tests {
     fn blocks_that_have_become_thin_are_drawn_from_as_fairly() {
         let mut registry = registry();
         // Of 3500, 500 are left: all of one stretch, and of the rest none, or every seventh.
-        let is_left = |place: u32| (500..700).contains(&place) || (place >= 1_400 && place % 7 == 0);
+        let is_left = |place: u32| (500..700).contains(&place) || (place >= 1_400 && place.is_multiple_of(7));
         let mut numbers = 0..500;
         let mut gone = Vec::new();
         for place in 0..3_500 {
