@@ -17,7 +17,12 @@ use crate::payload::{PeerRecordPayload, address_bytes, is_readable};
 /// stands for the year 33658, as nanoseconds for a quarter of an hour after the start of 1970.
 const SEQ_SECONDS_BELOW: u64 = 1_000_000_000_000;
 
+/// Values from there to below this are milliseconds. As such this stands for the year 33658, and as
+/// nanoseconds for the twelfth day of 1970.
+const SEQ_MILLIS_BELOW: u64 = 1_000_000_000_000_000;
+
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
+const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// A peer record whose envelope is kept as it was received, and whose signature, peer id and
 /// addresses have been checked.
@@ -91,13 +96,18 @@ impl VerifiedRecord {
     }
 
     /// [`seq`](Self::seq) in nanoseconds since 1970 as far as its unit can be told: a value below
-    /// 10^12 is taken for seconds, and the product saturates at `u64::MAX`.
+    /// 10^12 is taken for seconds, one from there to below 10^15 for milliseconds. The product
+    /// saturates at `u64::MAX`.
     ///
-    /// rust-libp2p and nim-libp2p count in seconds, go-libp2p and py-libp2p in nanoseconds. For
-    /// comparing records of one peer; nobody vouches that it is a time.
+    /// rust-libp2p and nim-libp2p count in seconds, js-libp2p in milliseconds, go-libp2p and
+    /// py-libp2p in nanoseconds. For comparing records of one peer; nobody vouches that it is a time.
     #[must_use]
     pub fn scaled_seq(&self) -> u64 {
-        if self.seq < SEQ_SECONDS_BELOW { self.seq.saturating_mul(NANOS_PER_SECOND) } else { self.seq }
+        match self.seq {
+            secs @ ..SEQ_SECONDS_BELOW => secs.saturating_mul(NANOS_PER_SECOND),
+            millis @ SEQ_SECONDS_BELOW..SEQ_MILLIS_BELOW => millis.saturating_mul(NANOS_PER_MILLI),
+            nanos => nanos,
+        }
     }
 
     /// The flavour that the record was signed in.

@@ -133,7 +133,7 @@ fn a_sequence_number_of_zero_is_left_out_and_may_be_written_out() {
 }
 
 #[test]
-fn small_sequence_numbers_are_scaled_from_seconds() {
+fn sequence_numbers_in_seconds_and_in_milliseconds_are_scaled_to_nanoseconds() {
     let scaled = |seq| {
         VerifiedRecord::sign(&ed25519(1), Flavour::Legacy, seq, &[], &Limits::default())
             .expect("within the limits")
@@ -144,6 +144,9 @@ fn small_sequence_numbers_are_scaled_from_seconds() {
     assert_eq!(scaled(18_446_744_073), 18_446_744_073_000_000_000);
     assert_eq!(scaled(18_446_744_074), u64::MAX);
     assert_eq!(scaled(999_999_999_999), u64::MAX);
-    assert_eq!(scaled(1_000_000_000_000), 1_000_000_000_000);
+    assert_eq!(scaled(1_000_000_000_000), 1_000_000_000_000_000_000);
+    assert_eq!(scaled(1_795_234_666_123), 1_795_234_666_123_000_000);
+    assert_eq!(scaled(999_999_999_999_999), u64::MAX);
+    assert_eq!(scaled(1_000_000_000_000_000), 1_000_000_000_000_000);
     assert_eq!(scaled(u64::MAX), u64::MAX);
 }

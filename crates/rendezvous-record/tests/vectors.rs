@@ -46,9 +46,11 @@ fn sequence_numbers_share_a_scale() {
         let record = VerifiedRecord::verify(vector.envelope, &Limits::default()).expect("the vector is a valid record");
         let scaled = match record.seq() {
             seconds @ 0..1_000_000_000_000 => seconds * 1_000_000_000,
-            other => other,
+            millis @ 0..1_000_000_000_000_000 => millis * 1_000_000,
+            nanos => nanos,
         };
         assert_eq!(record.scaled_seq(), scaled, "{}", vector.name);
+        assert!((1_700_000_000_000_000_000..1_800_000_000_000_000_000).contains(&scaled), "{}", vector.name);
     }
 }
 
