@@ -66,11 +66,20 @@ pub struct Skipped {
     pub duplicate: usize,
     /// This peer's own.
     pub own: usize,
-    /// Beyond what was asked for, or beyond the largest page.
+    /// Beyond what was asked for, beyond the largest page, or beyond what a lookup has room for.
     pub over_limit: usize,
 }
 
 impl Skipped {
+    pub(super) fn add(&mut self, more: &Self) {
+        self.malformed += more.malformed;
+        self.unverified += more.unverified;
+        self.foreign += more.foreign;
+        self.duplicate += more.duplicate;
+        self.own += more.own;
+        self.over_limit += more.over_limit;
+    }
+
     /// All of them.
     #[must_use]
     pub const fn total(&self) -> usize {

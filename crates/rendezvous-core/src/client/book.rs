@@ -15,6 +15,7 @@ use crate::Time;
 #[derive(Debug)]
 pub(super) struct Book {
     peers_max: usize,
+    per_point_max: usize,
     bytes_max: usize,
     entries: BTreeMap<PeerId, Entry>,
     by_end: BTreeMap<EndKey, PeerId>,
@@ -39,9 +40,10 @@ struct Entry {
 }
 
 impl Book {
-    pub(super) fn new(peers_max: usize, bytes_max: usize) -> Self {
+    pub(super) fn new(peers_max: usize, per_point_max: usize, bytes_max: usize) -> Self {
         Self {
             peers_max,
+            per_point_max,
             bytes_max,
             entries: BTreeMap::new(),
             by_end: BTreeMap::new(),
@@ -52,7 +54,8 @@ impl Book {
         }
     }
 
-    /// Notes what a point listed. The newer record counts; the end moves later, never earlier.
+    /// Notes what a point listed. The newer record counts, and of two equally new ones the one that ends later; the end
+    /// moves later, never earlier. Addresses of two records are never mixed.
     pub(super) fn insert(&mut self, point: PeerId, record: &VerifiedRecord, ends_at: Time) {
         let peer = record.peer_id();
         let entry = match self.remove(&peer) {
@@ -61,15 +64,20 @@ impl Book {
                 Entry { record: record.clone(), ends_at, serial: self.serial, point }
             }
             Some(known) => {
-                let is_newer = record.scaled_seq() > known.record.scaled_seq();
+                let rank = |record: &VerifiedRecord, ends_at| (record.scaled_seq(), ends_at);
+                let is_newer = rank(record, ends_at) > rank(&known.record, known.ends_at);
                 let record = if is_newer { record.clone() } else { known.record.clone() };
                 Entry { record, ends_at: known.ends_at.max(ends_at), ..known }
             }
         };
-        if self.peers_max == 0 || entry.record.envelope().len() > self.bytes_max {
+        if self.peers_max == 0 || self.per_point_max == 0 || entry.record.envelope().len() > self.bytes_max {
             return;
         }
+        let bringer = entry.point;
         self.add(peer, entry);
+        while self.by_point.get(&bringer).is_some_and(|share| share.len() > self.per_point_max) {
+            self.evict_of(&bringer);
+        }
         while self.entries.len() > self.peers_max || self.bytes > self.bytes_max {
             self.evict();
         }
@@ -108,7 +116,13 @@ impl Book {
     }
 
     fn evict(&mut self) {
-        let Some((_, point)) = self.by_share.last() else { return };
+        if let Some((_, point)) = self.by_share.last().copied() {
+            self.evict_of(&point);
+        }
+    }
+
+    /// Takes out of what a point has brought what ends first.
+    fn evict_of(&mut self, point: &PeerId) {
         let victim = self.by_point.get(point).and_then(BTreeSet::first).and_then(|key| self.by_end.get(key)).copied();
         if let Some(victim) = victim {
             self.remove(&victim);

@@ -24,6 +24,18 @@ pub const STANDINGS_MAX: usize = 65_536;
 /// Most queries and one-off removals that may wait for their end.
 pub const PENDING_MAX: usize = 1_024;
 
+/// Shortest interval of a lookup's polls.
+pub const LOOKUP_EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// Longest interval of a lookup's polls: the longest lifetime of a registration.
+pub const LOOKUP_EVERY_MAX: Duration = Duration::from_secs(259_200);
+
+/// Most lookups.
+pub const LOOKUPS_MAX: usize = 64;
+
+/// Most pairs of lookup and point.
+pub const LOOKUP_POINTS_MAX: usize = 1_024;
+
 /// Most cookies kept; the one longest unused goes first. At fewer than 1000 bytes each they stay below a mebibyte.
 pub const COOKIES_MAX: usize = 1_024;
 
@@ -68,15 +80,21 @@ pub struct ClientConfig {
     /// Time from a request's hand-over by [`poll_request`](super::Client::poll_request) until it has failed. A REGISTER
     /// within the last part of a lifetime has less, so that several tries fit. Default: 10 s.
     pub request_timeout: Duration,
-    /// Shortest back-off for what does not stand at the point. Default: 30 s.
+    /// Shortest back-off of a point that does not answer, and of what a point refuses. Default: 30 s.
     pub backoff_min: Duration,
     /// Longest back-off. Default: 1 h.
     pub backoff_max: Duration,
     /// Most requests in flight at one point; further ones wait their turn. Default: 8, fewer than any
     /// implementation takes on one connection. 0 acts as 1.
     pub requests_per_point_max: usize,
+    /// Whether a lifetime that a point refuses is asked for otherwise, once: see "Lifetimes" in the module's
+    /// documentation. Default: yes.
+    pub adapts_ttl: bool,
     /// Most discovered peers whose addresses are kept. Default: 10 000.
     pub peers_max: usize,
+    /// Most of them that one point has brought. Default: 10 000; where it is as many as `peers_max`, one point may fill
+    /// the room, and gives way when others have something to tell.
+    pub peers_per_point_max: usize,
     /// Most bytes of records kept for those peers, envelopes added up. Default: 8 MiB.
     pub peers_bytes_max: usize,
     /// Most addresses that [`addresses_of`](super::Client::addresses_of) gives of one peer: each is a dial that a
@@ -98,7 +116,9 @@ impl Default for ClientConfig {
             backoff_min: Duration::from_secs(30),
             backoff_max: Duration::from_secs(3_600),
             requests_per_point_max: 8,
+            adapts_ttl: true,
             peers_max: 10_000,
+            peers_per_point_max: 10_000,
             peers_bytes_max: 8 << 20,
             addresses_per_peer_max: 16,
             pages_per_walk_max: 100,

@@ -5,10 +5,16 @@ use std::collections::BTreeMap;
 use libp2p_identity::PeerId;
 use rendezvous_wire::{Cookie, Namespace};
 
-use super::config::COOKIES_MAX;
+use super::{config::COOKIES_MAX, outbound::LookupId};
 
-/// A cookie belongs to one point and one listing: that of a namespace, or that of all.
-pub(super) type Listing = (PeerId, Option<Namespace>);
+/// A cookie belongs to one point and one listing: that of a namespace, or that of all. Each lookup has its own, since a
+/// cookie says what its reader has seen; those without one are of queries.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Listing {
+    pub(super) point: PeerId,
+    pub(super) namespace: Option<Namespace>,
+    pub(super) lookup: Option<LookupId>,
+}
 
 /// A place in a listing.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
 use rendezvous_record::Flavour;
 use rendezvous_wire::{Namespace, Ttl};
 
@@ -10,7 +11,8 @@ use super::{
     answer::{Discovered, Skipped},
     config::EVENTS_MAX,
     failure::Failure,
-    outbound::{QueryId, RegistrationId, RequestId},
+    merge::{Gone, Merged},
+    outbound::{LookupId, QueryId, RegistrationId, RequestId},
 };
 use crate::Time;
 
@@ -63,6 +65,11 @@ pub enum Event {
         /// The registration.
         id: RegistrationId,
     },
+    /// Not all addresses fit the records: these are not registered. Told once, when the records are made.
+    AddressesLeftOut {
+        /// The addresses, in the order given.
+        addresses: Vec<Multiaddr>,
+    },
     /// A registration is no longer wanted at a point, and its removal has come to an end.
     Unregistered {
         /// The registration.
@@ -114,6 +121,50 @@ pub enum Event {
         namespace: Option<Namespace>,
         /// Why.
         failure: Failure,
+    },
+    /// A point's page, or time, has changed what a lookup has found. The lists are bounded by the page, and by what the
+    /// lookup keeps.
+    LookupChanged {
+        /// The lookup.
+        lookup: LookupId,
+        /// The point whose page it was; `None` where time has passed, or the points of the lookup have changed.
+        point: Option<PeerId>,
+        /// Who was not listed by any point before.
+        found: Vec<Merged>,
+        /// Who has other addresses than before.
+        updated: Vec<Merged>,
+        /// Who is listed by no point any more.
+        gone: Vec<Gone>,
+    },
+    /// A poll of a point has come to its end, through all pages.
+    LookupPolled {
+        /// The lookup.
+        lookup: LookupId,
+        /// The point.
+        point: PeerId,
+        /// Whether it has listed everything; otherwise what was new.
+        is_whole: bool,
+        /// Registrations that it has listed, this peer's own left out.
+        listed: u64,
+        /// What its pages held besides; this peer's own is counted there.
+        skipped: Skipped,
+    },
+    /// A poll of a point came to nothing. The lookup goes on at its other points.
+    LookupFailed {
+        /// The lookup.
+        lookup: LookupId,
+        /// The point.
+        point: PeerId,
+        /// Why.
+        failure: Failure,
+        /// When it is asked again; `None` if it was to be asked once.
+        retry_at: Option<Time>,
+    },
+    /// All points of a lookup that asks once have answered or failed, or the client is shutting down. What was found is
+    /// kept until its time ends or [`end_lookup`](super::Client::end_lookup), except in a shutdown.
+    LookupEnded {
+        /// The lookup.
+        lookup: LookupId,
     },
     /// The last registration known of a discovered peer has ended; its addresses are forgotten. An entry that was
     /// pushed out by the bound on peers leaves without this.

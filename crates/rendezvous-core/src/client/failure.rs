@@ -83,6 +83,10 @@ impl Failure {
         }
     }
 
+    pub(super) const fn is_ttl_refusal(&self) -> bool {
+        matches!(self, Self::Refused { status: Status::InvalidTtl, .. })
+    }
+
     /// Whether a REGISTER that failed so may nevertheless stand at the point.
     pub(super) const fn leaves_doubt(&self) -> bool {
         matches!(self, Self::TimedOut | Self::ClosedWithoutAnswer | Self::Malformed(_))

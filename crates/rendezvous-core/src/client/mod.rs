@@ -12,8 +12,41 @@
 //! Requests about one name at one point are sent one after another: streams may overtake each other. So an
 //! UNREGISTER waits for the answer to the REGISTER before it, and a REGISTER for the end of an UNREGISTER.
 //!
-//! A REGISTER frame has at most 4096 bytes. Where the addresses do not fit, they are taken in the order in which
-//! [`set_addresses`](Client::set_addresses) got them, each that still fits behind those before it.
+//! The points of a registration may change while it lasts
+//! ([`add_registration_point`](Client::add_registration_point),
+//! [`remove_registration_point`](Client::remove_registration_point)).
+//!
+//! # Back-off
+//! A point that does not answer, or not as one should, is left alone for 30 s to 1 h: uniform between the shortest time
+//! and a ceiling that doubles with each failure. The back-off is the point's, shared by all that is asked of it; any
+//! answer ends it, a refusal too, and a new connection ends the wait but not the count. Three things do not wait for
+//! it: a registration that stands there, which is renewed within its remaining lifetime; an UNREGISTER; and what the
+//! application commands. What a point refuses has a back-off of its own, and the rest goes on.
+//!
+//! Points have nothing else in common: each has its own queue and its own bound on requests in flight, and they take
+//! turns.
+//!
+//! # Lifetimes
+//! Where a point refuses a lifetime with E_INVALID_TTL, another is asked for at once: the bound that the refusal's text
+//! names; else what was wanted at first, if that had been brought into bounds known from before; else what the point
+//! granted before, if that is less; else 2 h. There is one such retry, and none where nothing is left to guess. What the
+//! point takes instead is remembered as its bound. What it grants is what counts in any case.
+//!
+//! # Lookups
+//! A [`look_up`](Client::look_up) asks several points, each at its own pace and through all pages, and merges what they
+//! list. What one point says of a peer stands until its TTL ends, until the point lists everything without the peer, or
+//! until the point is asked no longer; a peer is gone when no point's word stands. See [`Merged`] for which record
+//! counts.
+//!
+//! A poll lists everything where that was a page at most, and every tenth poll does in any case; the others ask for what
+//! is new, with a cookie that the lookup keeps for the point.
+//!
+//! # What is dropped to fit
+//! A REGISTER frame has at most 4096 bytes, and a record so many addresses as the limits say. Where the addresses do not
+//! fit, they are taken in this order, each that still fits beside those before it: public before private before loopback
+//! and link-local, where a name counts as public; of those, direct before relayed; then shorter before longer; then in
+//! the order in which [`set_addresses`](Client::set_addresses) got them. Which were left out is told by
+//! [`Event::AddressesLeftOut`], and known from [`addresses_left_out`](Client::addresses_left_out).
 //!
 //! # Flavours
 //! A point is tried with the configured envelope flavour. If it answers 101, 200 or 300 or closes the stream without an
@@ -43,15 +76,20 @@ mod cookies;
 mod dialect;
 mod event;
 mod failure;
+mod lookup;
+mod memory;
+mod merge;
 mod outbound;
 mod own;
 mod point;
 mod query;
+mod reach;
 mod registration;
 mod request;
 mod schedule;
 mod standing;
 mod timers;
+mod ttl;
 mod upkeep;
 
 use core::fmt;
@@ -66,18 +104,23 @@ use rendezvous_wire::{Dialect, Namespace};
 
 pub use answer::{Answer, AnswerReader, Discovered, STATUS_TEXT_CHARS_MAX, Skipped};
 pub use config::{
-    COOKIES_MAX, ClientConfig, EVENTS_BACKLOG_MAX, EVENTS_MAX, LATE_MAX, PENDING_MAX, POINT_DIALECTS_MAX,
-    POINTS_IDLE_MAX, REFRESH_MIN, REQUEST_TIMEOUT_MIN, RETRY_MIN, STANDINGS_MAX, UNREGISTER_TRIES_MAX,
+    COOKIES_MAX, ClientConfig, EVENTS_BACKLOG_MAX, EVENTS_MAX, LATE_MAX, LOOKUP_EVERY_MAX, LOOKUP_EVERY_MIN,
+    LOOKUP_POINTS_MAX, LOOKUPS_MAX, PENDING_MAX, POINT_DIALECTS_MAX, POINTS_IDLE_MAX, REFRESH_MIN, REQUEST_TIMEOUT_MIN, RETRY_MIN,
+    STANDINGS_MAX, UNREGISTER_TRIES_MAX,
 };
 pub use event::Event;
 pub use failure::{Failure, Fault, MalformedAnswer};
-pub use outbound::{Outbound, QueryId, RegistrationId, RequestId, RequestKind};
+pub use lookup::LookupConfig;
+pub use memory::PointMemory;
+pub use merge::{Gone, GoneWhy, Merged};
+pub use outbound::{LookupId, Outbound, QueryId, RegistrationId, RequestId, RequestKind};
 pub use query::From;
 
 use self::{
     book::Book,
     cookies::Cookies,
     event::Events,
+    lookup::Lookups,
     own::Own,
     point::Points,
     query::Query,
@@ -94,7 +137,7 @@ use crate::Time;
 ///
 /// - commands, by which the application says what it wants: [`set_addresses`](Self::set_addresses),
 ///   [`register`](Self::register), [`unregister`](Self::unregister), [`unregister_at`](Self::unregister_at),
-///   [`discover`](Self::discover), [`shutdown`](Self::shutdown);
+///   [`look_up`](Self::look_up), [`discover`](Self::discover), [`shutdown`](Self::shutdown);
 /// - inputs, named `handle_*`, by which the shell says what happened;
 /// - outputs, named `poll_*`, which the shell takes and acts on;
 /// - questions, which change nothing.
@@ -149,6 +192,7 @@ pub struct Client {
     standings: BTreeMap<StandingId, Standing>,
     standing_of: BTreeMap<(PeerId, Namespace), StandingId>,
     queries: BTreeMap<QueryId, Query>,
+    lookups: Lookups,
     /// One-off removals whose end has not been told.
     one_offs: usize,
     cookies: Cookies,
@@ -173,6 +217,10 @@ pub struct Client {
 enum Timer {
     Request(RequestId),
     Standing(StandingId),
+    /// The next poll of a lookup at a point.
+    Leg(LookupId, PeerId),
+    /// The end of something that a lookup has found.
+    Merge(LookupId),
     /// The end of a shutdown.
     Drain,
 }
@@ -182,8 +230,14 @@ enum Timer {
 pub struct Stats {
     /// Pairs of point and namespace that are registered, tried or being removed.
     pub standings: usize,
-    /// Queries that wait for their answer.
+    /// Queries that wait for their answer, those of lookups included.
     pub queries: usize,
+    /// Pairs of lookup and point.
+    pub lookup_points: usize,
+    /// Peers that lookups have found and keep, added up over them.
+    pub found: usize,
+    /// The same, each counted once for each point that lists it.
+    pub found_listings: usize,
     /// Requests handed out and not ended.
     pub requests_in_flight: usize,
     /// Points remembered.
@@ -219,6 +273,7 @@ impl Client {
             standings: BTreeMap::new(),
             standing_of: BTreeMap::new(),
             queries: BTreeMap::new(),
+            lookups: Lookups::default(),
             one_offs: 0,
             cookies: Cookies::default(),
             points: Points::new(config.requests_per_point_max),
@@ -226,7 +281,7 @@ impl Client {
             in_flight: BTreeMap::new(),
             late: BTreeMap::new(),
             timers: Timers::default(),
-            book: Book::new(config.peers_max, config.peers_bytes_max),
+            book: Book::new(config.peers_max, config.peers_per_point_max, config.peers_bytes_max),
             events: Events::default(),
             is_shutting_down: false,
             drain_by: None,
@@ -236,7 +291,7 @@ impl Client {
         }
     }
 
-    /// Removes all registrations, fails all queries and refuses new ones.
+    /// Removes all registrations, ends all lookups, fails all queries and refuses new ones.
     ///
     /// [`is_drained`](Self::is_drained) says when everything is sent, at the latest after twice
     /// [`ClientConfig::request_timeout`].
@@ -293,6 +348,8 @@ impl Client {
             match timer {
                 Timer::Request(id) => self.expire_request(id),
                 Timer::Standing(id) => self.settle(id),
+                Timer::Leg(id, point) => self.begin_walk(id, point),
+                Timer::Merge(id) => self.expire_found(id),
                 Timer::Drain => self.give_up(),
             }
         }
@@ -357,12 +414,20 @@ impl Client {
         self.own.addresses()
     }
 
+    /// Those of the [`addresses`](Self::addresses) that are in no record, since not all fit.
+    pub fn addresses_left_out(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.own.left_out()
+    }
+
     /// Sizes and counts.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
             standings: self.standings.len(),
             queries: self.queries.len(),
+            lookup_points: self.lookups.legs(),
+            found: self.lookups.peers(),
+            found_listings: self.lookups.claims(),
             requests_in_flight: self.in_flight.len(),
             points: self.points.len(),
             cookies: self.cookies.len(),

@@ -34,6 +34,10 @@ id! {
     QueryId
 }
 id! {
+    /// Names a lookup from [`look_up`](super::Client::look_up) until [`end_lookup`](super::Client::end_lookup).
+    LookupId
+}
+id! {
     /// Names one request to one point, and its answer.
     RequestId
 }

@@ -5,6 +5,7 @@ use multiaddr::{Multiaddr, Protocol};
 use rendezvous_record::{Flavour, Limits, SeqSource, SignError, VerifiedRecord, VerifyError};
 use rendezvous_wire::{NAMESPACE_BYTES_MAX, frame::REGISTER_BYTES_MAX};
 
+use super::reach;
 use crate::Time;
 
 /// What a REGISTER frame has around its record at most: length prefix (2), `type` (2), tag and length of `register` (3),
@@ -43,6 +44,8 @@ pub(super) struct Own {
     /// By [`Flavour::index`]; made when they are first needed, and kept until the addresses change, so that refreshes
     /// repeat the same bytes and whoever remembers verified envelopes recognises them.
     records: Option<[VerifiedRecord; 2]>,
+    /// Places of the addresses that are in none of the records.
+    left_out: Vec<usize>,
     readiness: Readiness,
 }
 
@@ -50,7 +53,8 @@ impl Own {
     pub(super) fn new(key: Keypair, limits: Limits) -> Self {
         let peer_id = key.public().to_peer_id();
         let seq = SeqSource::new();
-        Self { key, peer_id, limits, seq, addresses: Vec::new(), records: None, readiness: Readiness::NoAddresses }
+        let readiness = Readiness::NoAddresses;
+        Self { key, peer_id, limits, seq, addresses: Vec::new(), records: None, left_out: Vec::new(), readiness }
     }
 
     pub(super) fn peer_id(&self) -> PeerId {
@@ -59,6 +63,11 @@ impl Own {
 
     pub(super) fn addresses(&self) -> &[Multiaddr] {
         &self.addresses
+    }
+
+    /// The addresses that are in none of the records.
+    pub(super) fn left_out(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.left_out.iter().filter_map(|place| self.addresses.get(*place))
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -87,6 +96,7 @@ impl Own {
         }
         self.addresses = kept;
         self.records = None;
+        self.left_out.clear();
         true
     }
 
@@ -110,11 +120,14 @@ impl Own {
         let [standard, legacy] = Flavour::ALL;
         let Some(standard) = self.sign_fitting(standard, now)? else { return Ok(None) };
         let Some(legacy) = self.sign_fitting(legacy, now)? else { return Ok(None) };
+        let advertised: Vec<Multiaddr> = standard.addresses().chain(legacy.addresses()).collect();
+        let is_left_out = |place: &usize| !advertised.contains(&self.addresses[*place]);
+        self.left_out = (0..self.addresses.len()).filter(is_left_out).collect();
         Ok(Some([standard, legacy]))
     }
 
-    /// Signs as many addresses as fit: in the order given, each that still fits behind those before it. `None` if not
-    /// one does.
+    /// Signs as many addresses as fit. Where not all do, they are taken in the order of [`reach::ranked`], each that still
+    /// fits beside those before it; in the record they stand as they were given. `None` if not one fits.
     fn sign_fitting(&mut self, flavour: Flavour, now: Time) -> Result<Option<VerifiedRecord>, SignError> {
         let count = self.addresses.len().min(self.limits.addresses_max);
         if count == 0 {
@@ -126,20 +139,28 @@ impl Own {
         };
         let seq = self.seq.next(now.as_unix_nanos());
         let sign = |addresses: &[Multiaddr]| VerifiedRecord::sign(&self.key, flavour, seq, addresses, &limits);
-        match sign(&self.addresses[..count]) {
+        let ranked = reach::ranked(&self.addresses);
+        match sign(&self.at(&ranked[..count])) {
             Err(SignError::Record(VerifyError::TooLarge { .. })) => {}
             signed => return signed.map(Some),
         }
         let Ok(bare) = sign(&[]) else { return Ok(None) };
         let mut left = limits.envelope_bytes_max.saturating_sub(bare.envelope().len() + GROWTH_BYTES_MAX);
         let mut fitting = Vec::new();
-        for address in &self.addresses {
-            let cost = address.len() + ADDRESS_OVERHEAD_BYTES;
+        for place in ranked {
+            let cost = self.addresses[place].len() + ADDRESS_OVERHEAD_BYTES;
             if cost <= left && fitting.len() < count {
                 left -= cost;
-                fitting.push(address.clone());
+                fitting.push(place);
             }
         }
-        if fitting.is_empty() { Ok(None) } else { sign(&fitting).map(Some) }
+        if fitting.is_empty() { Ok(None) } else { sign(&self.at(&fitting)).map(Some) }
+    }
+
+    /// The addresses at these places, as they were given.
+    fn at(&self, places: &[usize]) -> Vec<Multiaddr> {
+        let mut places = places.to_vec();
+        places.sort_unstable();
+        places.into_iter().filter_map(|place| self.addresses.get(place).cloned()).collect()
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use libp2p_identity::PeerId;
-use rendezvous_record::Flavour;
 
-use super::{config::POINTS_IDLE_MAX, outbound::QueryId, standing::StandingId};
+use super::{config::POINTS_IDLE_MAX, memory::PointMemory, outbound::QueryId, standing::StandingId};
+use crate::Time;
 
 /// Something that wants to send a request. What it sends is decided when its turn comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +16,8 @@ pub(super) enum Work {
 
 #[derive(Debug, Default)]
 struct Point {
-    /// The flavour that worked, once one has.
-    flavour: Option<Flavour>,
-    /// Whether the point keeps a record of each flavour.
-    is_dual: bool,
+    memory: PointMemory,
+    backoff: Backoff,
     standings: BTreeSet<StandingId>,
     queue: VecDeque<Work>,
     /// Whether the point stands in the ring of those with work and room.
@@ -27,6 +25,16 @@ struct Point {
     in_flight: usize,
     /// Place among the idle points, if this is one.
     idle_since: Option<u64>,
+}
+
+/// How long a point that does not answer is left alone. One for all that is asked of it.
+#[derive(Debug, Default)]
+struct Backoff {
+    /// Failures since the last answer, of which those within one back-off count once.
+    failures: u32,
+    until: Option<Time>,
+    /// Whether a new connection ends it.
+    waits_for_connection: bool,
 }
 
 impl Point {
@@ -58,25 +66,67 @@ impl Points {
         }
     }
 
-    pub(super) fn flavour(&self, point: &PeerId) -> Option<Flavour> {
-        self.points.get(point)?.flavour
+    pub(super) fn memory(&self, point: &PeerId) -> Option<&PointMemory> {
+        self.points.get(point).map(|point| &point.memory).filter(|memory| **memory != PointMemory::default())
     }
 
-    pub(super) fn learn_flavour(&mut self, point: PeerId, flavour: Flavour) {
-        self.update(point, |point| point.flavour = Some(flavour));
+    /// The points of which something is known.
+    pub(super) fn memories(&self) -> impl Iterator<Item = (&PeerId, &PointMemory)> {
+        let known = self.points.iter().map(|(peer, point)| (peer, &point.memory));
+        known.filter(|(_, memory)| **memory != PointMemory::default())
+    }
+
+    /// Changes what is known of a point.
+    pub(super) fn learn(&mut self, point: PeerId, change: impl FnOnce(&mut PointMemory)) {
+        self.update(point, |point| change(&mut point.memory));
     }
 
     pub(super) fn is_dual(&self, point: &PeerId) -> bool {
-        self.points.get(point).is_some_and(|point| point.is_dual)
+        self.points.get(point).is_some_and(|point| point.memory.is_dual)
     }
 
-    /// Notes whether a point is dual; `false` if that was known.
-    pub(super) fn learn_dual(&mut self, point: PeerId, is_dual: bool) -> bool {
-        if self.is_dual(&point) == is_dual {
-            return false;
+    /// Until when a point is left alone.
+    pub(super) fn backoff_until(&self, point: &PeerId, now: Time) -> Option<Time> {
+        self.points.get(point)?.backoff.until.filter(|until| *until > now)
+    }
+
+    /// A point has not answered, or not as one should: it is left alone for as long as `wait` says of the number of
+    /// failures before. Gives the end of that.
+    pub(super) fn failed(
+        &mut self,
+        point: PeerId,
+        now: Time,
+        waits_for_connection: bool,
+        wait: impl FnOnce(u32) -> core::time::Duration,
+    ) -> Time {
+        let known = self.backoff_until(&point, now);
+        let mut end = now;
+        self.update(point, |point| {
+            let backoff = &mut point.backoff;
+            end = known.unwrap_or_else(|| {
+                let end = now + wait(backoff.failures);
+                backoff.failures = backoff.failures.saturating_add(1);
+                end
+            });
+            (backoff.until, backoff.waits_for_connection) = (Some(end), waits_for_connection);
+        });
+        end
+    }
+
+    /// A point has answered.
+    pub(super) fn succeeded(&mut self, point: PeerId) {
+        if let Some(point) = self.points.get_mut(&point) {
+            point.backoff = Backoff::default();
         }
-        self.update(point, |point| point.is_dual = is_dual);
-        true
+    }
+
+    /// There is a connection to a point.
+    pub(super) fn connected(&mut self, point: &PeerId) {
+        if let Some(Point { backoff, .. }) = self.points.get_mut(point)
+            && backoff.waits_for_connection
+        {
+            backoff.until = None;
+        }
     }
 
     pub(super) fn standings(&self, point: &PeerId) -> Vec<StandingId> {

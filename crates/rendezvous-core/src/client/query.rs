@@ -11,7 +11,8 @@ use super::{
     cookies::{Listing, Place},
     event::Event,
     failure::Failure,
-    outbound::QueryId,
+    lookup::Leaf,
+    outbound::{LookupId, QueryId},
     point::Work,
     request::Purpose,
 };
@@ -33,11 +34,13 @@ pub(super) struct Query {
     pub(super) namespace: Option<Namespace>,
     pub(super) limit: Limit,
     pub(super) is_fresh: bool,
+    /// Whose it is, unless the application's.
+    pub(super) lookup: Option<LookupId>,
 }
 
 impl Query {
     pub(super) fn listing(&self) -> Listing {
-        (self.point, self.namespace.clone())
+        Listing { point: self.point, namespace: self.namespace.clone(), lookup: self.lookup }
     }
 }
 
@@ -47,6 +50,8 @@ impl Client {
     ///
     /// `limit` is the largest page if `None`; more than that the event never holds. See "Walking all pages" in the
     /// module's documentation for `from`. At most [`PENDING_MAX`] queries may be pending.
+    ///
+    /// The point is asked even if it is in back-off.
     pub fn discover(
         &mut self,
         now: Time,
@@ -59,7 +64,7 @@ impl Client {
         let query = QueryId(self.next_id());
         let refusal = if self.is_shutting_down {
             Some(Failure::ShutDown)
-        } else if self.queries.len() + self.one_offs >= PENDING_MAX {
+        } else if self.pending() >= PENDING_MAX {
             Some(Failure::AtCapacity)
         } else {
             None
@@ -69,9 +74,15 @@ impl Client {
             return query;
         }
         let limit = limit.unwrap_or_default();
-        self.queries.insert(query, Query { point, namespace, limit, is_fresh: from == From::Fresh });
+        let query_of = Query { point, namespace, limit, is_fresh: from == From::Fresh, lookup: None };
+        self.queries.insert(query, query_of);
         self.points.push(point, Work::Query(query), false);
         query
+    }
+
+    /// What counts against [`PENDING_MAX`]: queries of the application and one-off removals.
+    pub(super) fn pending(&self) -> usize {
+        self.queries.len().saturating_sub(self.lookups.walks()) + self.one_offs
     }
 
     /// Hands a page to the application and keeps the place behind it. `sent` is the cookie that was sent.
@@ -115,7 +126,11 @@ impl Client {
             // (py) do not tell what is new.
             None => self.cookies.remove(&listing),
         }
-        let Query { point, namespace, .. } = query;
+        let Query { point, namespace, lookup, .. } = query;
+        if let Some(lookup) = lookup {
+            self.leg_listed(lookup, point, Leaf { query: id, registrations, skipped, more, page });
+            return;
+        }
         self.events.push(Event::Discovered { query: id, point, namespace, registrations, more, page, skipped });
     }
 
@@ -141,13 +156,17 @@ impl Client {
             self.page_arrived(id, sent, Vec::new(), None, Skipped::default());
             return;
         }
-        if let Some(Query { point, namespace, .. }) = self.queries.remove(&id) {
-            self.events.push(Event::DiscoverFailed { query: id, point, namespace, failure });
+        let Some(Query { point, namespace, lookup, .. }) = self.queries.remove(&id) else { return };
+        let left_alone_until = self.note_failure(point, &failure);
+        match lookup {
+            Some(lookup) => self.leg_failed(lookup, point, id, failure, left_alone_until),
+            None => self.events.push(Event::DiscoverFailed { query: id, point, namespace, failure }),
         }
     }
 
-    /// Ends all queries, in flight or not.
+    /// Ends all lookups and queries, in flight or not.
     pub(super) fn abandon_queries(&mut self) {
+        self.end_lookups();
         let asked = self.in_flight.iter().filter(|(_, request)| matches!(request.purpose, Purpose::Discover { .. }));
         let asked: Vec<_> = asked.map(|(id, request)| (*id, request.point)).collect();
         for (id, point) in asked {
@@ -155,7 +174,10 @@ impl Client {
             self.timers.set(Timer::Request(id), None);
             self.points.finished(point);
         }
-        for (query, Query { point, namespace, .. }) in core::mem::take(&mut self.queries) {
+        for (query, Query { point, namespace, lookup, .. }) in core::mem::take(&mut self.queries) {
+            if lookup.is_some() {
+                continue;
+            }
             self.events.push(Event::DiscoverFailed { query, point, namespace, failure: Failure::ShutDown });
         }
     }

@@ -19,6 +19,8 @@ use crate::Time;
 #[derive(Debug)]
 pub(super) struct Registration {
     namespace: Namespace,
+    /// The lifetime to ask for.
+    ttl: Ttl,
     standings: Vec<StandingId>,
 }
 
@@ -44,7 +46,7 @@ impl Client {
         if !self.own.set_addresses(addresses) || self.registrations.is_empty() {
             return;
         }
-        let readiness = self.own.prepare(self.now);
+        let readiness = self.prepare_records();
         let ids: Vec<RegistrationId> = self.registrations.keys().copied().collect();
         for id in ids {
             self.tell_unless_ready(id, readiness);
@@ -95,13 +97,59 @@ impl Client {
         if self.is_shutting_down {
             return id;
         }
-        self.registrations.insert(id, Registration { namespace, standings: standings.clone() });
-        let readiness = self.own.prepare(self.now);
+        self.registrations.insert(id, Registration { namespace, ttl, standings: standings.clone() });
+        let readiness = self.prepare_records();
         self.tell_unless_ready(id, readiness);
         for standing in standings {
             self.settle(standing);
         }
         id
+    }
+
+    /// Adds a point to a registration, which is registered there at once; where it is one already, nothing changes.
+    ///
+    /// `false` if there is no such registration.
+    pub fn add_registration_point(&mut self, now: Time, id: RegistrationId, point: PeerId) -> bool {
+        self.advance(now);
+        let Some(Registration { namespace, ttl, .. }) = self.registrations.get(&id) else { return false };
+        let (namespace, ttl) = (namespace.clone(), *ttl);
+        if self.standing_of_registration(id, &point).is_some() {
+            return true;
+        }
+        let Some(standing) = self.standing_for(point, &namespace) else {
+            let failure = Failure::AtCapacity;
+            self.events.push(Event::RegisterFailed { id, point, namespace, failure, retry_at: None });
+            return true;
+        };
+        self.own_standing(standing, id, ttl);
+        if let Some(registration) = self.registrations.get_mut(&id) {
+            registration.standings.push(standing);
+        }
+        self.prepare_records();
+        self.settle(standing);
+        true
+    }
+
+    /// Takes a point out of a registration: UNREGISTER is sent there, unless another registration keeps the name, and
+    /// [`Event::Unregistered`] tells the end. At its other points the registration stays; it may be left without any.
+    ///
+    /// `false` if this is no point of such a registration.
+    pub fn remove_registration_point(&mut self, now: Time, id: RegistrationId, point: &PeerId) -> bool {
+        self.advance(now);
+        let Some(registration) = self.registrations.get_mut(&id) else { return false };
+        let Some(standing) = self.standing_of.get(&(*point, registration.namespace.clone())).copied() else {
+            return false;
+        };
+        let Some(place) = registration.standings.iter().position(|known| *known == standing) else { return false };
+        registration.standings.remove(place);
+        self.disown_standing(standing, id);
+        true
+    }
+
+    /// The points of a registration; empty if there is no such registration.
+    pub fn registration_points(&self, id: RegistrationId) -> impl Iterator<Item = PeerId> {
+        let standings = self.registrations.get(&id).map(Registration::standings).unwrap_or_default();
+        standings.iter().filter_map(|id| self.standings.get(id)).map(|standing| standing.point)
     }
 
     /// Ends a registration: it is refreshed no longer, and UNREGISTER is sent to the points where it may stand and no
@@ -122,7 +170,7 @@ impl Client {
         let request = RequestId(self.next_id());
         let refusal = if self.is_shutting_down {
             Failure::ShutDown
-        } else if self.queries.len() + self.one_offs >= PENDING_MAX {
+        } else if self.pending() >= PENDING_MAX {
             Failure::AtCapacity
         } else if let Some(standing) = self.standing_for(point, &namespace) {
             self.one_offs += 1;
@@ -138,26 +186,42 @@ impl Client {
 
     pub(super) fn drop_registration(&mut self, id: RegistrationId) -> bool {
         let Some(registration) = self.registrations.remove(&id) else { return false };
-        for standing_id in registration.standings {
-            let Some(standing) = self.standings.get_mut(&standing_id) else { continue };
-            standing.owners.remove(&id);
-            if standing.is_wanted() {
-                let (point, namespace) = (standing.point, standing.namespace.clone());
-                self.events.push(Event::Unregistered { id, point, namespace, failure: None });
-            } else {
-                // With its lanes gone, no late answer brings it back.
-                standing.lanes = Default::default();
-                self.want_removal(standing_id, Some(Caller::Registration(id)));
-            }
-            self.settle(standing_id);
+        for standing in registration.standings {
+            self.disown_standing(standing, id);
         }
         true
+    }
+
+    /// Takes an owner from a standing, which is removed at the point if that was the last.
+    fn disown_standing(&mut self, standing_id: StandingId, id: RegistrationId) {
+        let Some(standing) = self.standings.get_mut(&standing_id) else { return };
+        standing.owners.remove(&id);
+        if standing.is_wanted() {
+            let (point, namespace) = (standing.point, standing.namespace.clone());
+            self.events.push(Event::Unregistered { id, point, namespace, failure: None });
+        } else {
+            // With its lanes gone, no late answer brings it back.
+            standing.lanes = Default::default();
+            self.want_removal(standing_id, Some(Caller::Registration(id)));
+        }
+        self.settle(standing_id);
     }
 
     pub(super) fn standing_of_registration(&self, id: RegistrationId, point: &PeerId) -> Option<&Standing> {
         let registration = self.registrations.get(&id)?;
         let standing = self.standing_of.get(&(*point, registration.namespace.clone()))?;
         self.standings.get(standing).filter(|standing| standing.owners.contains_key(&id))
+    }
+
+    /// Makes the records of the addresses, unless that is done.
+    fn prepare_records(&mut self) -> Readiness {
+        let was_ready = self.own.is_ready();
+        let readiness = self.own.prepare(self.now);
+        let addresses: Vec<Multiaddr> = self.own.left_out().cloned().collect();
+        if !was_ready && readiness == Readiness::Ready && !addresses.is_empty() {
+            self.events.push(Event::AddressesLeftOut { addresses });
+        }
+        readiness
     }
 
     fn tell_unless_ready(&mut self, id: RegistrationId, readiness: Readiness) {

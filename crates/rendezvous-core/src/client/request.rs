@@ -88,6 +88,9 @@ impl Client {
             return;
         };
         let point = in_flight.point;
+        if !matches!(answer, Answer::Sent) {
+            self.points.succeeded(point);
+        }
         match (in_flight.purpose, answer) {
             (Purpose::Register(about), Answer::Registered { ttl }) => self.register_ended(point, about, Ok(ttl)),
             // Whatever comes where nothing is expected, the request was written.
@@ -180,11 +183,31 @@ impl Client {
     fn send_register(&mut self, id: StandingId, lane_index: usize) -> Option<Outbound> {
         let now = self.now;
         let standing = self.standings.get_mut(&id)?;
+        let point = standing.point;
+        let wanted = standing.requested();
         let lane = &mut standing.lanes[lane_index];
-        let dialect = self.dialects.get(&standing.point).copied().unwrap_or_default();
+        if !lane.is_commanded
+            && lane.remaining(now).is_none()
+            && let Some(until) = self.points.backoff_until(&point, now)
+        {
+            lane.due = Some(until);
+            self.settle(id);
+            return None;
+        }
+        let memory = self.points.memory(&point);
+        let dialect = self.dialects.get(&point).copied().unwrap_or_default();
         let preferred = match dialect {
-            Dialect::Rendezvous => self.points.flavour(&standing.point).unwrap_or(self.config.flavour),
+            Dialect::Rendezvous => memory.and_then(|memory| memory.flavour).unwrap_or(self.config.flavour),
             Dialect::Waku => Flavour::Standard,
+        };
+        let requested = match (&lane.ttl_try, memory) {
+            (Some(ttl_try), _) => ttl_try.asked,
+            (None, Some(memory)) if self.config.adapts_ttl => memory.fitting(wanted),
+            (None, _) => wanted,
+        };
+        let requested = match dialect {
+            Dialect::Rendezvous => requested,
+            Dialect::Waku => wanted.min(dialect.ttl_max()),
         };
         let flavour = match &lane.probe {
             _ if lane_index == 1 => preferred.other(),
@@ -192,12 +215,11 @@ impl Client {
             None => preferred,
         };
         let record = self.own.record(flavour)?;
-        lane.due = None;
+        (lane.due, lane.is_commanded) = (None, false);
         lane.last_try = Some(now);
         let timeout = schedule::timeout(&self.config, lane.remaining(now));
         standing.is_in_flight = true;
-        let requested = standing.requested().min(dialect.ttl_max());
-        let (point, namespace) = (standing.point, standing.namespace.clone());
+        let namespace = standing.namespace.clone();
         let register = Register {
             namespace: Some(namespace.as_str().as_bytes()),
             signed_peer_record: Some(record.envelope()),

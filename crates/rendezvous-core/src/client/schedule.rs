@@ -6,7 +6,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rendezvous_wire::Ttl;
 
-use super::config::{ClientConfig, REQUEST_TIMEOUT_MIN, RETRY_MIN};
+use super::config::{ClientConfig, LOOKUP_EVERY_MAX, LOOKUP_EVERY_MIN, REQUEST_TIMEOUT_MIN, RETRY_MIN};
 
 /// Part of the remaining lifetime that one try, and the wait after it, may take each: so that from the refresh at the
 /// latest, an eighth of a minute before the end, several tries fit.
@@ -30,25 +30,39 @@ pub(super) fn refresh_after(granted: Ttl, rng: &mut ChaCha8Rng) -> Duration {
 
 /// Time from a failed try to the next.
 ///
-/// Without a lifetime remaining: uniform between the shortest back-off and a ceiling that doubles with every try up to
-/// the longest. With one: the ceiling is at most a quarter of what remains, so that tries come closer together towards
-/// the end, and the wait is uniform between half of the ceiling and the ceiling.
+/// Without a lifetime remaining it is the [`backoff`]. With one: its ceiling is at most a quarter of what remains, so that
+/// tries come closer together towards the end, and the wait is uniform between half of the ceiling and the ceiling.
 pub(super) fn retry_after(
     config: &ClientConfig,
     remaining: Option<Duration>,
     tries: u32,
     rng: &mut ChaCha8Rng,
 ) -> Duration {
+    let Some(remaining) = remaining else { return backoff(config, tries, rng) };
+    let ceiling = backoff_ceiling(config, tries).min(remaining / PARTS_OF_REMAINING);
+    between(ceiling / 2, ceiling, rng)
+}
+
+/// Time for which something is left alone after so many failures: uniform between the shortest back-off and a ceiling
+/// that doubles with every failure up to the longest.
+pub(super) fn backoff(config: &ClientConfig, failures: u32, rng: &mut ChaCha8Rng) -> Duration {
+    between(config.backoff_min, backoff_ceiling(config, failures), rng)
+}
+
+/// Time from one poll to the next: uniform in 7/8 to 9/8 of what is asked for.
+pub(super) fn pace(every: Duration, rng: &mut ChaCha8Rng) -> Duration {
+    let every = every.clamp(LOOKUP_EVERY_MIN, LOOKUP_EVERY_MAX);
+    between(every / 8 * 7, every / 8 * 9, rng)
+}
+
+fn backoff_ceiling(config: &ClientConfig, failures: u32) -> Duration {
     let longest = config.backoff_max.max(config.backoff_min);
-    let ceiling = config.backoff_min.saturating_mul(2_u32.saturating_pow(tries.saturating_add(1))).min(longest);
-    let (floor, ceiling) = match remaining {
-        Some(remaining) => {
-            let ceiling = ceiling.min(remaining / PARTS_OF_REMAINING);
-            (ceiling / 2, ceiling)
-        }
-        None => (config.backoff_min, ceiling),
-    };
-    let (floor, ceiling) = (floor.max(RETRY_MIN), ceiling.max(RETRY_MIN));
+    config.backoff_min.saturating_mul(2_u32.saturating_pow(failures.saturating_add(1))).min(longest)
+}
+
+fn between(floor: Duration, ceiling: Duration, rng: &mut ChaCha8Rng) -> Duration {
+    let floor = floor.max(RETRY_MIN);
+    let ceiling = ceiling.max(floor);
     Duration::from_millis(rng.random_range(millis(floor)..=millis(ceiling)))
 }
 

@@ -48,6 +48,10 @@ pub(super) struct Lane {
     /// Whether a new connection is a reason to retry at once.
     pub(super) waits_for_point: bool,
     pub(super) probe: Option<Probe>,
+    /// Another lifetime is being tried.
+    pub(super) ttl_try: Option<TtlTry>,
+    /// Whether what is due was commanded, and so does not wait for the point's back-off.
+    pub(super) is_commanded: bool,
 }
 
 /// What a point has granted.
@@ -62,6 +66,15 @@ pub(super) struct Grant {
 pub(super) struct Probe {
     pub(super) flavour: Flavour,
     /// How the first flavour failed.
+    pub(super) first: Failure,
+}
+
+/// A lifetime is asked for in the place of one that was refused.
+#[derive(Clone, Debug)]
+pub(super) struct TtlTry {
+    pub(super) asked: Ttl,
+    pub(super) refused: Ttl,
+    /// How that was refused.
     pub(super) first: Failure,
 }
 
@@ -139,6 +152,7 @@ impl Standing {
     pub(super) fn want_now(&mut self, now: Time, is_dual: bool) {
         self.lanes[0].due = Some(now);
         self.lanes[1].due = is_dual.then_some(now);
+        self.lanes.iter_mut().for_each(|lane| lane.is_commanded = lane.due.is_some());
     }
 
     pub(super) fn step(&self, now: Time, can_register: bool) -> Step {
@@ -169,7 +183,7 @@ impl Standing {
 impl Lane {
     /// A lane that wants to register.
     pub(super) fn due(now: Time) -> Self {
-        Self { due: Some(now), ..Self::default() }
+        Self { due: Some(now), is_commanded: true, ..Self::default() }
     }
 
     /// What is left of the granted lifetime; `None` if nothing is granted.

@@ -9,13 +9,16 @@ use super::{
     Client, STANDINGS_MAX, Timer, UNREGISTER_TRIES_MAX,
     config::{REFRESH_MIN, RETRY_MIN},
     event::Event,
-    failure::Failure,
+    failure::{Failure, Fault},
+    memory::PointMemory,
     outbound::RegistrationId,
     point::Work,
     request::Registering,
     schedule,
-    standing::{Caller, Grant, Lane, Probe, Removal, Standing, StandingId, Step},
+    standing::{Caller, Grant, Lane, Probe, Removal, Standing, StandingId, Step, TtlTry},
+    ttl,
 };
+use crate::Time;
 
 impl Client {
     /// Brings a standing on: notes what has lapsed, queues what is due, sets its deadline, forgets it when all is done.
@@ -57,6 +60,8 @@ impl Client {
     /// What was due at a point is tried now, if it failed for want of a connection.
     pub(super) fn retry_at_point(&mut self, point: PeerId) {
         let now = self.now;
+        self.points.connected(&point);
+        self.hasten_legs(point);
         for id in self.points.standings(&point) {
             let Some(standing) = self.standings.get_mut(&id) else { continue };
             if standing.is_in_flight {
@@ -74,11 +79,24 @@ impl Client {
         }
     }
 
+    /// A request to a point has failed for good. Unless the point has answered by a refusal, it is left alone for a while;
+    /// gives the end of that.
+    pub(super) fn note_failure(&mut self, point: PeerId, failure: &Failure) -> Option<Time> {
+        match failure.fault() {
+            Fault::Network | Fault::Point => {}
+            Fault::Refused | Fault::Local => return None,
+        }
+        let (config, rng) = (&self.config, &mut self.rng);
+        let wait = |failures| schedule::backoff(config, failures, rng);
+        Some(self.points.failed(point, self.now, failure.may_pass_with_connection(), wait))
+    }
+
     pub(super) fn set_dual(&mut self, point: PeerId, is_dual: bool) {
         let is_dual = is_dual && self.dialect_of(&point) == Dialect::Rendezvous;
-        if !self.points.learn_dual(point, is_dual) {
+        if self.points.is_dual(&point) == is_dual {
             return;
         }
+        self.points.learn(point, |memory| memory.is_dual = is_dual);
         let now = self.now;
         for id in self.points.standings(&point) {
             let Some(standing) = self.standings.get_mut(&id) else { continue };
@@ -156,11 +174,21 @@ impl Client {
         let due =
             if self.config.refreshes { Some(wanted.map_or(refresh_at, |due| due.min(refresh_at))) } else { wanted };
         let grant = Grant { until: about.sent_at + lifetime(ttl), flavour: about.flavour };
+        let ttl_try = standing.lanes[about.lane].ttl_try.take();
+        self.points.learn(standing.point, |memory| {
+            if !is_dual {
+                memory.flavour = Some(about.flavour);
+            }
+            memory.ttl_granted = (ttl < about.requested).then_some(ttl);
+            if let Some(TtlTry { asked, refused, .. }) = ttl_try
+                && asked == about.requested
+            {
+                memory.learn_ttl(refused, asked);
+            }
+        });
+        let is_commanded = standing.lanes[about.lane].is_commanded;
         standing.lanes[about.lane] =
-            Lane { granted: Some(grant), due, last_try: Some(about.sent_at), ..Lane::default() };
-        if !is_dual {
-            self.points.learn_flavour(standing.point, about.flavour);
-        }
+            Lane { granted: Some(grant), due, last_try: Some(about.sent_at), is_commanded, ..Lane::default() };
         for id in standing.owners.keys() {
             let (point, namespace, flavour) = (standing.point, standing.namespace.clone(), about.flavour);
             self.events.push(Event::Registered { id: *id, point, namespace, flavour, ttl });
@@ -175,16 +203,36 @@ impl Client {
         let is_waku = self.dialects.get(&standing.point) == Some(&Dialect::Waku);
         if failure.hints_at_flavour() && lane.probe.is_none() && !is_dual && !is_waku {
             lane.probe = Some(Probe { flavour: about.flavour.other(), first: failure });
-            lane.due = Some(now);
+            (lane.due, lane.is_commanded) = (Some(now), true);
             return;
         }
+        if let Some(asked) = self.other_ttl(&about, &failure) {
+            let Some(standing) = self.standings.get_mut(&about.standing) else { return };
+            let lane = &mut standing.lanes[about.lane];
+            lane.ttl_try = Some(TtlTry { asked, refused: about.requested, first: failure });
+            (lane.due, lane.is_commanded) = (Some(now), true);
+            return;
+        }
+        let Some(standing) = self.standings.get_mut(&about.standing) else { return };
+        let lane = &mut standing.lanes[about.lane];
         let failure = match lane.probe.take() {
             // A refusal for another reason shows that the second record was read; it says more than the first failure.
             Some(_) if matches!(failure, Failure::Refused { .. }) && !failure.hints_at_flavour() => failure,
             Some(probe) => probe.first,
             None => failure,
         };
-        let retry_at = now + schedule::retry_after(&self.config, lane.remaining(now), lane.tries, &mut self.rng);
+        let failure = match lane.ttl_try.take() {
+            Some(ttl_try) if failure.is_ttl_refusal() => ttl_try.first,
+            _ => failure,
+        };
+        let (remaining, tries, point) = (lane.remaining(now), lane.tries, standing.point);
+        let left_alone_until = self.note_failure(point, &failure);
+        let retry_at = match left_alone_until {
+            Some(until) if remaining.is_none() => until,
+            _ => now + schedule::retry_after(&self.config, remaining, tries, &mut self.rng),
+        };
+        let Some(standing) = self.standings.get_mut(&about.standing) else { return };
+        let lane = &mut standing.lanes[about.lane];
         // What was wanted anew meanwhile, such as other addresses, has not been tried.
         let retry_at = lane.due.map_or(retry_at, |due| due.max(about.sent_at + RETRY_MIN).max(now).min(retry_at));
         lane.tries = lane.tries.saturating_add(1);
@@ -197,12 +245,33 @@ impl Client {
         }
     }
 
+    /// The lifetime to ask for in the place of one that was refused, unless that has been tried.
+    fn other_ttl(&mut self, about: &Registering, failure: &Failure) -> Option<Ttl> {
+        let Failure::Refused { text, .. } = failure else { return None };
+        let standing = self.standings.get(&about.standing)?;
+        if !self.config.adapts_ttl || !failure.is_ttl_refusal() || standing.lanes[about.lane].ttl_try.is_some() {
+            return None;
+        }
+        let (point, wanted) = (standing.point, standing.requested());
+        if self.dialect_of(&point) == Dialect::Waku {
+            return None;
+        }
+        let nothing = PointMemory::default();
+        let guess = ttl::guess(about.requested, wanted, text, self.points.memory(&point).unwrap_or(&nothing));
+        self.points.learn(point, PointMemory::forget_ttl_bounds);
+        guess
+    }
+
     /// An UNREGISTER has come to its end.
     pub(super) fn unregister_ended(&mut self, id: StandingId, result: Result<(), Failure>) {
         let now = self.now;
         let Some(standing) = self.standings.get_mut(&id) else { return };
         standing.is_in_flight = false;
-        let is_wanted = standing.is_wanted();
+        let (is_wanted, point) = (standing.is_wanted(), standing.point);
+        if let Err(failure) = &result {
+            self.note_failure(point, failure);
+        }
+        let Some(standing) = self.standings.get_mut(&id) else { return };
         let Some(mut removal) = standing.removal.take() else { return };
         if result.is_ok() && !removal.again {
             standing.may_stand_until = None;

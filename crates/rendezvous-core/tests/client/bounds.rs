@@ -68,14 +68,6 @@ fn points_that_nothing_is_asked_of_are_forgotten_beyond_a_bound() {
     assert_eq!(rig.client.stats().points, POINTS_IDLE_MAX + 1, "and the one in use");
 }
 
-/// A peer id that no key is made for.
-fn fake_peer(number: u64) -> libp2p_identity::PeerId {
-    let mut bytes = [0; 34];
-    bytes[..2].copy_from_slice(&[0x12, 0x20]);
-    bytes[2..10].copy_from_slice(&number.to_be_bytes());
-    libp2p_identity::PeerId::from_bytes(&bytes).expect("a SHA-256 multihash")
-}
-
 #[test]
 fn requests_in_flight_at_a_point_are_bounded_and_points_take_turns() {
     let mut rig = Rig::with(ClientConfig { requests_per_point_max: 3, ..ClientConfig::default() });

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use rendezvous_core::{
     Time,
     client::{
-        Answer, COOKIES_MAX, Client, ClientConfig, Discovered, EVENTS_MAX, Event, Failure, From, MalformedAnswer,
-        Outbound, PENDING_MAX, RegistrationId, RequestKind, STANDINGS_MAX, Skipped,
+        Answer, COOKIES_MAX, Client, ClientConfig, Discovered, EVENTS_MAX, Event, Failure, From, LookupConfig,
+        LookupId, MalformedAnswer, Outbound, PENDING_MAX, RegistrationId, RequestKind, STANDINGS_MAX, Skipped,
     },
 };
 use rendezvous_sim::fixtures;
@@ -22,6 +22,7 @@ use crate::rig::{OWN, chat, cookie, found, namespace, point};
 
 const POINTS: u64 = 3;
 const NAMES: usize = 3;
+const LOOKUP_PEERS_MAX: usize = 12;
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -41,6 +42,25 @@ enum Action {
         name: Option<usize>,
         limit: Option<usize>,
         is_fresh: bool,
+    },
+    AddPoint {
+        registration: usize,
+        point: u64,
+    },
+    RemovePoint {
+        registration: usize,
+        point: u64,
+    },
+    LookUp {
+        name: Option<usize>,
+        points: u8,
+        every: Option<u64>,
+    },
+    /// Commands to a lookup, by number: again, a point added, a point removed, ended.
+    Lookup {
+        lookup: usize,
+        command: u8,
+        point: u64,
     },
     Reachable(u64),
     Lost(u64),
@@ -88,6 +108,12 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (0..POINTS, 0..NAMES).prop_map(|(point, name)| Action::UnregisterAt { point, name }),
         3 => (0..POINTS, prop::option::of(0..NAMES), prop::option::of(1..5_usize), any::<bool>())
             .prop_map(|(point, name, limit, is_fresh)| Action::Discover { point, name, limit, is_fresh }),
+        2 => (any::<usize>(), 0..POINTS).prop_map(|(registration, point)| Action::AddPoint { registration, point }),
+        2 => (any::<usize>(), 0..POINTS).prop_map(|(registration, point)| Action::RemovePoint { registration, point }),
+        2 => (prop::option::of(0..NAMES), 0..(1_u8 << POINTS), prop::option::of(0..500_u64))
+            .prop_map(|(name, points, every)| Action::LookUp { name, points, every }),
+        2 => (any::<usize>(), 0..4_u8, 0..POINTS)
+            .prop_map(|(lookup, command, point)| Action::Lookup { lookup, command, point }),
         1 => (0..POINTS).prop_map(Action::Reachable),
         1 => (0..POINTS).prop_map(Action::Lost),
         1 => (0..POINTS, any::<bool>()).prop_map(|(point, dual)| Action::Dual(point, dual)),
@@ -117,6 +143,7 @@ struct Model {
     config: ClientConfig,
     now: Time,
     registrations: Vec<(RegistrationId, Namespace, BTreeSet<PeerId>)>,
+    lookups: Vec<LookupId>,
     in_flight: Vec<Outbound>,
     /// All requests ever, for answers that come twice or too late.
     past: Vec<Outbound>,
@@ -131,6 +158,7 @@ impl Model {
             config,
             now: fixtures::EPOCH,
             registrations: Vec::new(),
+            lookups: Vec::new(),
             in_flight: Vec::new(),
             past: Vec::new(),
             is_shut_down: false,
@@ -161,6 +189,47 @@ impl Model {
                 let from = if is_fresh { From::Fresh } else { From::Cookie };
                 self.client.discover(now, point(number), of.map(name), limit.map(Limit::new), from);
             }
+            Action::AddPoint { registration, point: number } if !self.registrations.is_empty() => {
+                let count = self.registrations.len();
+                let (id, _, points) = &mut self.registrations[registration % count];
+                points.insert(point(number));
+                assert!(self.client.add_registration_point(now, *id, point(number)));
+            }
+            Action::RemovePoint { registration, point: number } if !self.registrations.is_empty() => {
+                let count = self.registrations.len();
+                let (id, _, points) = &mut self.registrations[registration % count];
+                let is_known = points.remove(&point(number));
+                assert_eq!(self.client.remove_registration_point(now, *id, &point(number)), is_known);
+            }
+            Action::AddPoint { .. } | Action::RemovePoint { .. } => {}
+            Action::LookUp { name: of, points, every } => {
+                let points = (0..POINTS).filter(|bit| points & (1 << bit) != 0).map(point);
+                let config = LookupConfig {
+                    every: every.map(Duration::from_secs),
+                    peers_max: LOOKUP_PEERS_MAX,
+                    ..LookupConfig::default()
+                };
+                let id = self.client.look_up(now, of.map(name), points, config);
+                if !self.is_shut_down {
+                    self.lookups.push(id);
+                }
+            }
+            Action::Lookup { lookup, command, point: number } if !self.lookups.is_empty() => {
+                let place = lookup % self.lookups.len();
+                let id = self.lookups[place];
+                match command {
+                    0 => assert!(self.client.look_up_again(now, id)),
+                    1 => assert!(self.client.add_lookup_point(now, id, point(number))),
+                    2 => {
+                        self.client.remove_lookup_point(now, id, &point(number));
+                    }
+                    _ => {
+                        self.lookups.remove(place);
+                        assert!(self.client.end_lookup(now, id));
+                    }
+                }
+            }
+            Action::Lookup { .. } => {}
             Action::Reachable(number) => self.client.handle_point_reachable(now, point(number)),
             Action::Lost(number) => self.client.handle_point_lost(now, point(number)),
             Action::Dual(number, dual) => self.client.handle_point_dual(now, point(number), dual),
@@ -176,6 +245,7 @@ impl Model {
                 self.client.shutdown(now);
                 self.is_shut_down = true;
                 self.registrations.clear();
+                self.lookups.clear();
                 // Queries end at once.
                 self.in_flight.retain(|request| request.kind != RequestKind::Discover);
             }
@@ -256,6 +326,9 @@ impl Model {
             let (_, _, points) = registration.expect("nothing is registered after unregister");
             assert!(points.contains(point));
         }
+        if let Event::LookupChanged { found, .. } = event {
+            assert!(found.iter().all(|merged| merged.record.peer_id() != self.client.peer_id()));
+        }
         if let Event::Discovered { registrations, page, .. } = event {
             assert!(*page >= 1 && *page <= self.config.pages_per_walk_max);
             assert!(registrations.iter().all(|found| found.record.peer_id() != self.client.peer_id()));
@@ -296,6 +369,11 @@ impl Model {
         assert!(stats.points <= POINTS as usize);
         assert!(stats.cookies <= COOKIES_MAX && stats.queries <= PENDING_MAX && stats.events <= EVENTS_MAX);
         assert!(stats.peers <= self.config.peers_max && stats.peers_bytes <= self.config.peers_bytes_max);
+        assert!(stats.found_listings <= self.lookups.len() * LOOKUP_PEERS_MAX && stats.found <= stats.found_listings);
+        assert!(stats.lookup_points <= self.lookups.len() * POINTS as usize);
+        for merged in self.lookups.iter().flat_map(|id| self.client.found(self.now, *id)) {
+            assert!(merged.ttl >= Ttl::from_secs(1) && merged.ttl <= Ttl::RECOMMENDED_MAX && !merged.points.is_empty());
+        }
         let mut per_point = BTreeMap::new();
         for request in &self.in_flight {
             *per_point.entry(request.point).or_insert(0) += 1;
@@ -326,6 +404,7 @@ proptest! {
         let started_at = model.now;
         model.act(Action::Shutdown);
         model.drain();
+        prop_assert_eq!(model.client.stats().found_listings, 0);
         while !model.client.is_drained() {
             let at = model.client.poll_timeout().expect("something is awaited");
             model.pass_to(at);

@@ -155,7 +155,8 @@ fn success_resets_the_back_off() {
     }
     rig.pass(secs(10));
     let Event::RegisterFailed { retry_at: Some(retry_at), .. } = rig.event() else { panic!("timed out") };
-    assert!(retry_at.saturating_since(rig.now) <= secs(60));
+    // The refreshes that failed count from the success on, within one back-off as one.
+    assert!(retry_at.saturating_since(rig.now) <= secs(120));
 }
 
 #[test]

@@ -179,7 +179,29 @@ fn no_more_addresses_are_signed_than_the_limits_allow() {
     let config = ClientConfig { limits: Limits { addresses_max: 2, ..Limits::default() }, ..ClientConfig::default() };
     let mut rig = Rig::with(config);
     rig.client.register(rig.now, chat(), [point(0)], None);
-    assert_eq!(addresses_of(&rig.request()), fixtures::addresses(OWN)[..2]);
+    let [tcp, quic, dns] = fixtures::addresses(OWN).try_into().expect("three");
+    assert_eq!(rig.event(), Event::AddressesLeftOut { addresses: vec![quic.clone()] });
+    assert_eq!(rig.client.addresses_left_out().collect::<Vec<_>>(), [&quic]);
+    assert_eq!(addresses_of(&rig.request()), [tcp, dns], "the public one and the shortest of the others, as given");
+}
+
+#[test]
+fn what_is_left_out_of_a_full_frame_is_what_others_reach_least() {
+    let mut rig = Rig::without_addresses(ClientConfig::default(), 7);
+    let local: Multiaddr = "/ip4/127.0.0.1/tcp/4001".parse().expect("an address");
+    let private: Multiaddr = "/ip4/192.168.0.1/tcp/4001".parse().expect("an address");
+    let long = |number| long_address(number, 850);
+    let given = vec![local.clone(), private.clone(), long(1), long(2), long(3), long(4), long(5)];
+    rig.client.set_addresses(rig.now, given);
+    assert_eq!(rig.client.addresses_left_out().count(), 0, "nothing is registered yet");
+    rig.client.register(rig.now, chat(), [point(0)], None);
+    // The fifth long one does not fit, and the others leave room for the short ones.
+    assert_eq!(rig.event(), Event::AddressesLeftOut { addresses: vec![long(5)] });
+    assert_eq!(addresses_of(&rig.request()), [local.clone(), private, long(1), long(2), long(3), long(4)]);
+
+    rig.client.set_addresses(rig.now, vec![local.clone()]);
+    assert_eq!(rig.client.addresses_left_out().count(), 0);
+    assert!(rig.events().is_empty());
 }
 
 #[test]

@@ -128,6 +128,14 @@ pub(crate) fn peer(number: u64) -> PeerId {
     fixtures::keypair(number).public().to_peer_id()
 }
 
+/// A peer id that no key is made for.
+pub(crate) fn fake_peer(number: u64) -> PeerId {
+    let mut bytes = [0; 34];
+    bytes[..2].copy_from_slice(&[0x12, 0x20]);
+    bytes[2..10].copy_from_slice(&number.to_be_bytes());
+    PeerId::from_bytes(&bytes).expect("a SHA-256 multihash")
+}
+
 pub(crate) fn refused(status: Status) -> Failure {
     Failure::Refused { status, text: "no".to_owned() }
 }
