@@ -5,8 +5,8 @@ mod client_common;
 use std::time::Duration;
 
 use client_common::{Client, MemberEvent, Point, namespace, page, record, within};
-use libp2p_swarm::SwarmEvent;
-use rendezvous_swarm::client::{Config, Event, From, Limit, Ttl};
+use libp2p_swarm::{DialError, SwarmEvent, dial_opts::DialOpts};
+use rendezvous_swarm::client::{ClientConfig, Config, Event, Failure, From, Limit, LookupConfig, OfferLimits, Ttl};
 use rendezvous_wire::Request;
 
 #[tokio::test]
@@ -86,6 +86,78 @@ async fn addresses_are_not_announced_where_that_is_switched_off() {
         assert!(matches!(event, Event::Discovered { .. }), "{event:?}");
         assert!(client.told.iter().all(|(peer, _)| *peer != found.peer_id()), "{:?}", client.told);
         assert_eq!(client.behaviour().addresses_of(&found.peer_id()).len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_more_addresses_are_offered_than_the_limits_allow() {
+    within(async {
+        let mut point = Point::new().await;
+        // The buckets are not filled again within the test.
+        let offers = OfferLimits { per_peer_max: 3, announced_per_sec_max: 5, dialled_per_sec_max: 0 };
+        let client_config = ClientConfig { addresses_per_peer_max: 100, ..ClientConfig::default() };
+        let mut client = Client::of(&point, Config { offers, client: client_config, ..Config::default() }).await;
+        let addresses: Vec<_> =
+            (1..=20).map(|port| format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address")).collect();
+        let listed: Vec<_> = (0..10).map(|_| record(&addresses)).collect();
+        client.behaviour().discover(point.id, Some(namespace("chat")), None, From::Fresh);
+        let script = async {
+            let mut stream = point.accept().await;
+            stream.request().await.expect("a request");
+            let envelopes: Vec<&[u8]> = listed.iter().map(|record| &record.envelope()[..]).collect();
+            stream.send(&page("chat", &envelopes, b"cookie")).await;
+            stream
+        };
+        let (_stream, event) = futures::join!(script, client.event());
+        assert!(matches!(event, Event::Discovered { .. }), "{event:?}");
+        let told = |peer| client.told.iter().filter(|(told, _)| *told == peer).count();
+        assert_eq!([told(listed[0].peer_id()), told(listed[1].peer_id()), told(listed[2].peer_id())], [3, 2, 0]);
+        let peer = listed[0].peer_id();
+        assert_eq!(client.behaviour().addresses_of(&peer).len(), 20, "known all the same");
+        let dialled = client.swarm.dial(DialOpts::from(peer));
+        assert!(matches!(dialled, Err(DialError::NoAddresses)), "{dialled:?}");
+        let stats = client.behaviour().offer_stats();
+        assert_eq!((stats.announced, stats.announcements_withheld), (5, 195));
+        assert_eq!((stats.dialled, stats.dials_withheld), (0, 20));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lookup_over_two_points_tells_what_both_list_and_goes_on_without_one() {
+    within(async {
+        let (mut first, mut second, dead) = (Point::new().await, Point::new().await, Point::new().await);
+        let mut client = Client::of(&first, Config::default()).await.knowing(&second).knowing(&dead);
+        let points = [first.id, second.id, dead.id];
+        dead.stop().await;
+        let lookup = client.behaviour().look_up(Some(namespace("chat")), points, LookupConfig::default());
+        let address = |port| vec![format!("/ip4/192.0.2.1/tcp/{port}").parse().expect("an address")];
+        let (shared, other) = (record(&address(1)), record(&address(2)));
+        let script = async {
+            let mut streams = (first.accept().await, second.accept().await);
+            streams.0.request().await.expect("a request");
+            streams.0.send(&page("chat", &[shared.envelope()], b"")).await;
+            streams.1.request().await.expect("a request");
+            streams.1.send(&page("chat", &[shared.envelope(), other.envelope()], b"")).await;
+            streams
+        };
+        let events = async {
+            let mut failed = Vec::new();
+            loop {
+                match client.event().await {
+                    Event::LookupEnded { lookup: ended } if ended == lookup => return failed,
+                    Event::LookupFailed { point, failure, .. } => failed.push((point, failure)),
+                    _ => {}
+                }
+            }
+        };
+        let (_streams, failed) = futures::join!(script, events);
+        assert_eq!(failed, [(points[2], Failure::Unreachable)]);
+        let found: Vec<_> = client.behaviour().found(lookup).collect();
+        let points_of = |peer| found.iter().find(|merged| merged.record.peer_id() == peer).map(|it| it.points.len());
+        assert_eq!((points_of(shared.peer_id()), points_of(other.peer_id())), (Some(2), Some(1)));
+        assert!(client.told.contains(&(other.peer_id(), address(2).remove(0))), "{:?}", client.told);
     })
     .await;
 }

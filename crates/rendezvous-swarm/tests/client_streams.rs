@@ -195,3 +195,63 @@ async fn every_stream_is_half_closed_where_reuse_is_switched_off() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_point_does_with_streams_is_remembered_over_connections() {
+    within(async {
+        let (mut client, mut point, stream) = acquainted().await;
+        let id = point.id;
+        let keeps_streams = |client: &mut Client| client.behaviour().point_memory(&id)?.keeps_streams;
+        assert_eq!(keeps_streams(&mut client), Some(true));
+        drop(stream);
+        client.swarm.disconnect_peer_id(id).expect("it is connected");
+        // The first stream of the new connection is kept without a trial.
+        let script = async {
+            let mut stream = point.accept().await;
+            answer(&mut stream).await;
+            stream
+        };
+        let (mut stream, ()) = futures::join!(script, discover(&mut client, id));
+        for _ in 0..3 {
+            futures::join!(answer(&mut stream), discover(&mut client, id));
+        }
+
+        // What is known may be forgotten; and what does not fit is given up.
+        client.behaviour().forget_point(id);
+        assert_eq!(keeps_streams(&mut client), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_point_that_is_wrongly_remembered_to_keep_streams_is_learnt_anew() {
+    within(async {
+        let mut point = Point::new().await;
+        let mut client = Client::of(&point, client_common::impatient()).await;
+        let mut memory = rendezvous_swarm::client::PointMemory::default();
+        memory.keeps_streams = Some(true);
+        client.behaviour().remember_point(point.id, memory);
+        ask(&mut client, point.id);
+        // It answers when the request's stream is half-closed, which this one never is.
+        let script = async {
+            let mut stream = point.accept().await;
+            stream.request().await.expect("a request");
+            stream
+        };
+        let (_stream, event) = futures::join!(script, client.event());
+        assert!(matches!(event, Event::DiscoverFailed { failure: Failure::TimedOut, .. }), "{event:?}");
+        ask(&mut client, point.id);
+        let script = async {
+            let mut stream = point.accept().await;
+            stream.request().await.expect("a request");
+            assert_eq!(stream.request().await, None, "half-closed");
+            stream.send(&page("chat", &[], COOKIE)).await;
+            stream
+        };
+        let (_stream, event) = futures::join!(script, client.event());
+        assert!(matches!(event, Event::Discovered { .. }), "{event:?}");
+        let memory = client.behaviour().point_memory(&point.id);
+        assert_eq!(memory.and_then(|memory| memory.keeps_streams), None);
+    })
+    .await;
+}

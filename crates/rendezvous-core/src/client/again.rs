@@ -1,5 +1,6 @@
 //! Registering before it is due.
 
+use libp2p_identity::PeerId;
 use rendezvous_record::{Flavour, VerifiedRecord};
 
 use super::{Client, RegistrationId};
@@ -20,6 +21,23 @@ impl Client {
             standing.want_now(self.now, self.points.is_dual(&standing.point));
             self.settle(standing_id);
         }
+        true
+    }
+
+    /// The same at one point of a registration.
+    ///
+    /// `false` if this is no point of such a registration.
+    pub fn register_again_at(&mut self, now: Time, id: RegistrationId, point: &PeerId) -> bool {
+        self.advance(now);
+        let Some(registration) = self.registrations.get(&id) else { return false };
+        let key = (*point, registration.namespace().clone());
+        let Some(standing_id) = self.standing_of.get(&key).copied() else { return false };
+        let Some(standing) = self.standings.get_mut(&standing_id) else { return false };
+        if !standing.owners.contains_key(&id) {
+            return false;
+        }
+        standing.want_now(self.now, self.points.is_dual(point));
+        self.settle(standing_id);
         true
     }
 

@@ -12,7 +12,8 @@ use crate::Time;
 /// It outlives connections. Up to [`POINTS_IDLE_MAX`](super::POINTS_IDLE_MAX) points are remembered beyond those in use.
 /// An application that wants to keep it over its own restart takes it with
 /// [`point_memories`](Client::point_memories) and gives it back with [`remember_point`](Client::remember_point).
-/// Whatever it says is a first guess: what turns out wrong is learnt anew, except `keeps_streams`.
+/// Whatever it says is a first guess: what turns out wrong is learnt anew. One thing does not turn out, that a point has
+/// come to keep streams open; it costs a stream per request.
 ///
 /// ```
 /// use rendezvous_core::client::PointMemory;
@@ -35,7 +36,7 @@ pub struct PointMemory {
     pub ttl_max: Option<Ttl>,
     /// What it granted last, where that was less than what was asked for.
     pub ttl_granted: Option<Ttl>,
-    /// Whether it reads further requests on a stream. Once it is known to be so or not, it is not tried again.
+    /// Whether it reads further requests on a stream.
     pub keeps_streams: Option<bool>,
 }
 
@@ -87,10 +88,10 @@ impl Client {
         self.points.succeeded(point);
     }
 
-    /// Whether a point reads further requests on a stream has been seen.
-    pub fn handle_point_keeps_streams(&mut self, now: Time, point: PeerId, keeps_streams: bool) {
+    /// Whether a point reads further requests on a stream has been seen; `None` if what was known is in doubt.
+    pub fn handle_point_keeps_streams(&mut self, now: Time, point: PeerId, keeps_streams: Option<bool>) {
         self.advance(now);
-        self.points.learn(point, |memory| memory.keeps_streams = Some(keeps_streams));
+        self.points.learn(point, |memory| memory.keeps_streams = keeps_streams);
     }
 
     /// Until when a point is in back-off: neither lookups nor registrations that do not stand there ask it before, unless

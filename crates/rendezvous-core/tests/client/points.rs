@@ -69,6 +69,18 @@ fn a_point_shared_by_two_registrations_is_kept_when_one_leaves_it() {
 }
 
 #[test]
+fn a_registration_is_sent_again_at_the_one_point_that_has_forgotten_it() {
+    let mut rig = Rig::new();
+    let id = rig.client.register(rig.now, chat(), [point(0), point(1)], None);
+    for request in rig.requests() {
+        rig.grant(&request, 600);
+    }
+    assert!(rig.client.register_again_at(rig.now, id, &point(1)));
+    assert_eq!(rig.request_of(RequestKind::Register).point, point(1));
+    assert!(!rig.client.register_again_at(rig.now, id, &point(2)));
+}
+
+#[test]
 fn one_dead_point_neither_stops_nor_delays_the_others() {
     let mut rig = Rig::new();
     for number in 0..20 {
@@ -284,7 +296,7 @@ fn what_is_known_of_points_goes_out_and_comes_back_and_can_be_forgotten() {
     rig.fail(&first, Failure::ClosedWithoutAnswer);
     let second = rig.request();
     rig.grant(&second, 600);
-    rig.client.handle_point_keeps_streams(rig.now, point(1), true);
+    rig.client.handle_point_keeps_streams(rig.now, point(1), Some(true));
     rig.client.handle_point_dual(rig.now, point(2), true);
     let known: Vec<_> = rig.client.point_memories().map(|(point, memory)| (*point, memory.clone())).collect();
     assert_eq!(known.len(), 3);
@@ -307,7 +319,7 @@ fn what_is_known_of_points_goes_out_and_comes_back_and_can_be_forgotten() {
 fn what_is_known_of_points_is_bounded_and_those_longest_idle_go_first() {
     let mut rig = Rig::new();
     for number in 0..POINTS_IDLE_MAX as u64 + 10 {
-        rig.client.handle_point_keeps_streams(rig.now, fake_peer(number), true);
+        rig.client.handle_point_keeps_streams(rig.now, fake_peer(number), Some(true));
     }
     assert_eq!(rig.client.stats().points, POINTS_IDLE_MAX);
     assert_eq!(rig.client.point_memory(&fake_peer(0)), None);

@@ -25,6 +25,7 @@ use super::{
     config::Config,
     handler::Command,
     links::Links,
+    offers::Offers,
     points::{PointAddressError, PointAddresses},
     readers::Readers,
 };
@@ -39,6 +40,7 @@ pub struct Behaviour {
     pub(super) links: Links,
     pub(super) points: PointAddresses,
     pub(super) readers: Readers,
+    pub(super) offers: Offers,
     pub(super) external: ExternalAddresses,
     /// Whether the application has said what the addresses are.
     pub(super) is_pinned: bool,
@@ -58,9 +60,11 @@ impl Behaviour {
     /// A behaviour that registers the peer with this key, which is the swarm's.
     #[must_use]
     pub fn new(key: Keypair, config: Config) -> Self {
+        let clock = Clock::start();
         Self {
             core: Client::new(config.client.clone(), key, seed()),
-            clock: Clock::start(),
+            offers: Offers::new(clock.now(), config.offers),
+            clock,
             links: Links::default(),
             points: PointAddresses::default(),
             readers: Readers::new(config.reads.clone()),
@@ -108,6 +112,14 @@ impl Behaviour {
     pub fn register_again(&mut self, id: RegistrationId) -> bool {
         let now = self.begin();
         self.core.register_again(now, id)
+    }
+
+    /// The same at one point of a registration.
+    ///
+    /// `false` if this is no point of such a registration.
+    pub fn register_again_at(&mut self, id: RegistrationId, point: &PeerId) -> bool {
+        let now = self.begin();
+        self.core.register_again_at(now, id, point)
     }
 
     /// Sends one UNREGISTER for a name that was not registered in this run, such as one left over from before a
@@ -251,7 +263,7 @@ impl Behaviour {
     }
 
     /// Starts a command: whoever polls the swarm elsewhere is to poll it again.
-    fn begin(&mut self) -> Time {
+    pub(super) fn begin(&mut self) -> Time {
         self.wake();
         self.clock.now()
     }

@@ -7,6 +7,8 @@ use rendezvous_core::client::ClientConfig;
 use rendezvous_record::Limits;
 use rendezvous_wire::PROTOCOL;
 
+use super::offers::OfferLimits;
+
 /// Settings of a [`Behaviour`](super::Behaviour).
 ///
 /// ```
@@ -32,11 +34,12 @@ pub struct Config {
     /// Whether streams are kept for further requests where the point keeps them open: see "Streams" in the module's
     /// documentation. Default: yes.
     pub reuse_streams: bool,
-    /// Whether the addresses of discovered peers are reported to the swarm and its other behaviours, at most
-    /// [`ClientConfig::addresses_per_peer_max`] of each. Default: yes.
+    /// Whether the addresses of discovered peers are reported to the swarm and its other behaviours. Default: yes.
     ///
     /// A dial by peer id finds them in either case.
     pub announce_addresses: bool,
+    /// Most addresses of discovered peers that are reported, and that dials by peer id are given.
+    pub offers: OfferLimits,
 }
 
 impl Default for Config {
@@ -49,6 +52,7 @@ impl Default for Config {
             streams_max: 16,
             reuse_streams: true,
             announce_addresses: true,
+            offers: OfferLimits::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ use rendezvous_core::{
     Time,
     client::{Event, Failure, Outbound},
 };
+use rendezvous_record::VerifiedRecord;
 
 use super::{
     behaviour::Behaviour,
@@ -59,11 +60,10 @@ impl NetworkBehaviour for Behaviour {
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         let Some(peer) = peer else { return Ok(Vec::new()) };
         let mut addresses = self.points.of(&peer).to_vec();
-        for address in self.addresses_of(&peer) {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
+        let mut discovered = self.addresses_of(&peer);
+        discovered.retain(|address| !addresses.contains(address));
+        let offered = self.offers.dial(self.clock.now(), discovered.len());
+        addresses.extend(discovered.into_iter().take(offered));
         Ok(addresses)
     }
 
@@ -124,6 +124,7 @@ impl NetworkBehaviour for Behaviour {
                     Err(failure) => self.core.handle_failure(now, id, failure),
                 }
             }
+            Told::KeepsStreams(keeps) => self.core.handle_point_keeps_streams(now, peer, keeps),
             Told::Dual(is_dual) => self.core.handle_point_dual(now, peer, is_dual),
         }
     }
@@ -165,7 +166,8 @@ impl NetworkBehaviour for Behaviour {
 
 impl Behaviour {
     fn handler(&self, peer: PeerId) -> Handler {
-        Handler::new(peer, self.config.clone(), &self.readers, self.links.is_awaited(&peer))
+        let keeps_streams = self.core.point_memory(&peer).and_then(|memory| memory.keeps_streams);
+        Handler::new(peer, self.config.clone(), &self.readers, self.links.is_awaited(&peer), keeps_streams)
     }
 
     /// Sends a request to a connection of its point, or sees to it that there is one.
@@ -190,14 +192,22 @@ impl Behaviour {
 
     /// Queues the addresses of a page, to be told before the page.
     fn announce(&mut self, event: &Event) {
-        let Event::Discovered { registrations, .. } = event else { return };
-        if self.config.announce_addresses {
-            let per_peer_max = self.config.client.addresses_per_peer_max;
-            for found in registrations {
-                let peer = found.record.peer_id();
-                self.announcements.extend(found.record.addresses().take(per_peer_max).map(|address| (peer, address)));
+        match event {
+            _ if !self.config.announce_addresses => {}
+            Event::Discovered { registrations, .. } => {
+                registrations.iter().for_each(|found| self.announce_record(&found.record));
             }
+            Event::LookupChanged { found, updated, .. } => {
+                found.iter().chain(updated).for_each(|merged| self.announce_record(&merged.record));
+            }
+            _ => {}
         }
+    }
+
+    fn announce_record(&mut self, record: &VerifiedRecord) {
+        let peer = record.peer_id();
+        let offered = self.offers.announce(self.clock.now(), record.addresses().count());
+        self.announcements.extend(record.addresses().take(offered).map(|address| (peer, address)));
     }
 
     /// Ready when the time has come that the state machine waits for.

@@ -68,13 +68,26 @@ pub(super) enum Told {
     },
     /// Whether the peer keeps a record of each flavour.
     Dual(bool),
+    /// Whether the peer reads several requests on one stream; `None`: what was known is in doubt.
+    KeepsStreams(Option<bool>),
 }
 
 impl Handler {
-    /// A handler of a connection to this peer. One that `is_awaited` keeps the connection alive until the first command.
-    pub(super) fn new(peer: PeerId, config: Arc<Config>, readers: &Readers, is_awaited: bool) -> Self {
+    /// A handler of a connection to this peer; `keeps_streams` is what earlier connections have shown of it. One that
+    /// `is_awaited` keeps the connection alive until the first command.
+    pub(super) fn new(
+        peer: PeerId,
+        config: Arc<Config>,
+        readers: &Readers,
+        is_awaited: bool,
+        keeps_streams: Option<bool>,
+    ) -> Self {
         Self {
-            kept: Dialect::ALL.map(|_| Kept::new(config.reuse_streams)),
+            kept: Dialect::ALL.map(|dialect| {
+                // What is remembered was seen in the point's own protocol; another dialect has its own code there.
+                let known = keeps_streams.filter(|_| dialect == Dialect::Rendezvous);
+                Kept::new(config.reuse_streams, known)
+            }),
             config,
             reader: readers.lend(peer),
             is_awaited,
@@ -212,6 +225,9 @@ impl ConnectionHandler for Handler {
         }
         loop {
             self.kept.iter_mut().for_each(|kept| kept.poll(cx));
+            if let Some(learnt) = self.kept[Dialect::Rendezvous.index()].take_learnt() {
+                self.reports.push_back(Report(Told::KeepsStreams(learnt)));
+            }
             if let Some(report) = self.reports.pop_front() {
                 return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(report));
             }

@@ -13,6 +13,8 @@ const IDLE_STREAMS_MAX: usize = 4;
 pub(super) struct Kept {
     reuse: Reuse,
     idle: Vec<Framed>,
+    /// What is to be remembered of the peer: whether it keeps streams, or that this is in doubt.
+    learnt: Option<Option<bool>>,
 }
 
 /// Whether the peer reads several requests on one stream.
@@ -28,8 +30,19 @@ enum Reuse {
 }
 
 impl Kept {
-    pub(super) fn new(is_allowed: bool) -> Self {
-        Self { reuse: if is_allowed { Reuse::Unknown } else { Reuse::No }, idle: Vec::new() }
+    /// `known` is what earlier connections have shown.
+    pub(super) fn new(is_allowed: bool, known: Option<bool>) -> Self {
+        let reuse = match known {
+            None if is_allowed => Reuse::Unknown,
+            Some(true) if is_allowed => Reuse::Yes,
+            None | Some(_) => Reuse::No,
+        };
+        Self { reuse, idle: Vec::new(), learnt: None }
+    }
+
+    /// Takes what has been learnt since the last call.
+    pub(super) fn take_learnt(&mut self) -> Option<Option<bool>> {
+        self.learnt.take()
     }
 
     /// How an exchange runs on a new stream.
@@ -58,6 +71,10 @@ impl Kept {
             (Some(stream), Reuse::Yes) if self.idle.len() < IDLE_STREAMS_MAX => self.idle.push(unheld(stream)),
             // Whatever the reason, the next try is one that everybody reads.
             (None, Reuse::Trying) if mode == Mode::Kept => self.reuse = Reuse::No,
+            (None, Reuse::Yes) if mode == Mode::Kept => {
+                self.reuse = Reuse::No;
+                self.learnt = Some(None);
+            }
             _ => {}
         }
     }
@@ -73,9 +90,13 @@ impl Kept {
             match watch.poll_unpin(cx) {
                 Poll::Ready(Some(stream)) => {
                     self.reuse = Reuse::Yes;
+                    self.learnt = Some(Some(true));
                     self.idle.push(stream);
                 }
-                Poll::Ready(None) => self.reuse = Reuse::No,
+                Poll::Ready(None) => {
+                    self.reuse = Reuse::No;
+                    self.learnt = Some(Some(false));
+                }
                 Poll::Pending => {}
             }
         }

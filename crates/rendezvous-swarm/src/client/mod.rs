@@ -31,12 +31,15 @@
 //!
 //! # Discovered peers
 //! The addresses of a discovered peer are reported to the swarm, and offered to dials by peer id until the peer's
-//! registration ends. Nothing is dialled by itself: whom to dial, and how many, is the application's choice.
+//! registration ends. Nothing is dialled by itself: whom to dial, and how many, is the application's choice. The
+//! addresses are others' choice, though: so many of one peer, and so many per second over all, are offered and no more
+//! ([`OfferLimits`]); [`Behaviour::offer_stats`] counts what was withheld.
 //!
 //! # Streams
 //! Each request has a stream of its own, half-closed behind it, as all implementations read it. The first one on a
 //! connection is not half-closed: a point that answers it and then keeps the stream open for a second reads
-//! further requests on it, and from then on streams are kept and reused. A request that fails on a kept stream is sent
+//! further requests on it, and from then on streams are kept and reused. Which it is, is remembered for the point
+//! ([`PointMemory::keeps_streams`]), so that later connections start with it. A request that fails on a kept stream is sent
 //! once more on a new one. UNREGISTER, which has no answer, is always sent on a stream of its own, and counts as sent
 //! when the point has closed it, or after two seconds.
 //!
@@ -45,19 +48,21 @@
 //! in its handlers.
 
 mod behaviour;
+mod commands;
 mod config;
 mod drive;
 mod exchange;
 mod handler;
 mod kept;
 mod links;
+mod offers;
 mod points;
 mod readers;
 
 #[doc(no_inline)]
 pub use rendezvous_core::client::{
-    Answer, ClientConfig, Discovered, Event, Failure, Fault, From, MalformedAnswer, QueryId, RegistrationId, RequestId,
-    Skipped, Stats,
+    Answer, ClientConfig, Discovered, Event, Failure, Fault, From, Gone, GoneWhy, LookupConfig, LookupId,
+    MalformedAnswer, Merged, PointMemory, QueryId, RegistrationId, RequestId, Skipped, Stats,
 };
 #[doc(no_inline)]
 pub use rendezvous_wire::{Dialect, Limit, Namespace, Ttl};
@@ -67,5 +72,6 @@ pub use self::{
     config::Config,
     exchange::Request,
     handler::{Command, Handler, Report},
+    offers::{OfferLimits, OfferStats},
     points::{ADDRESSES_PER_POINT_MAX, POINTS_MAX, PointAddressError},
 };
