@@ -190,9 +190,10 @@ pub(crate) struct Registration {
 /// What every client command needs.
 #[derive(Debug, Args)]
 pub(crate) struct Client {
-    /// The rendezvous point: its address with its peer id, as `serve` prints it.
-    #[arg(long, value_name = "MULTIADDR")]
-    pub(crate) point: Point,
+    /// A rendezvous point: its address with its peer id, as `serve` prints it; may be repeated, for several points or for
+    /// several addresses of one.
+    #[arg(long, value_name = "MULTIADDR", required = true)]
+    pub(crate) point: Vec<Point>,
 
     /// Dialect of the protocol that is spoken with the point: rendezvous, waku
     #[arg(long, value_name = "DIALECT", default_value_t, hide_default_value = false)]

@@ -1,9 +1,10 @@
-//! `rendezvous client`: be registered with a point, and see who else is.
+//! `rendezvous client`: stay registered with points, and see who else is.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use libp2p::PeerId;
 use rendezvous_record::Flavour;
-use rendezvous_swarm::client::{self, Failure};
+use rendezvous_swarm::client::{self, Failure, GoneWhy};
 
 use crate::{
     args,
@@ -11,10 +12,9 @@ use crate::{
     keeper::{Keeper, Stay},
     listing::{self, Found, Told},
     output::{self, Output},
-    poller::{Polled, Poller},
+    poller::{self, Polled, Poller},
     session::Event,
     signals::Signals,
-    watch::Why,
 };
 
 pub(crate) async fn run(args: args::ClientRun) -> Result<(), Error> {
@@ -22,16 +22,21 @@ pub(crate) async fn run(args: args::ClientRun) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
     let stay = if args.no_refresh { Stay::Unrefreshed } else { Stay::Refreshed };
     let namespace = args.registration.namespace.clone();
-    let keeper = Keeper::start(&args.client, args.registration, stay, Output::new(args.json)).await?;
-    let poller = Poller::new(Some(namespace), Duration::from_secs(args.every), false);
-    let mut member =
-        Member { keeper, poller, is_refreshed: stay == Stay::Refreshed, is_looking: false, own: Own::default() };
+    let every = Duration::from_secs(args.every);
+    let (config, output) = (poller::config(every), Output::new(args.json));
+    let keeper = Keeper::start(&args.client, args.registration, stay, config, output).await?;
+    let poller = Poller::new(Some(namespace), every, false);
+    let mut member = Member {
+        keeper,
+        poller,
+        is_refreshed: stay == Stay::Refreshed,
+        is_looking: false,
+        is_listed: false,
+        own: BTreeMap::new(),
+    };
     loop {
-        // Who is there is asked once this peer is, or is known not to be let in.
-        let is_polling = member.is_looking;
         tokio::select! {
             event = member.keeper.session.next() => member.on_event(event?)?,
-            () = member.poller.due(), if is_polling => member.poll(),
             signal = signals.next() => {
                 signal.map_err(Error::Start)?;
                 signals.end_at_next();
@@ -47,13 +52,15 @@ struct Member {
     poller: Poller,
     is_refreshed: bool,
     is_looking: bool,
-    own: Own,
+    /// Whether it has been told that this peer is listed.
+    is_listed: bool,
+    own: BTreeMap<PeerId, Own>,
 }
 
-/// What the listings say of this peer.
+/// What the listings of a point say of this peer.
 #[derive(Debug, Default)]
 struct Own {
-    /// Whether it was registered when the poll began.
+    /// Whether it was registered when the poll before ended, and thereby when this one began.
     is_expected: bool,
     /// Whether it was in the last whole listing.
     is_listed: bool,
@@ -72,61 +79,83 @@ impl Own {
 }
 
 impl Member {
-    fn poll(&mut self) {
-        self.own.is_expected = self.keeper.is_registered();
+    fn on_event(&mut self, event: Event) -> Result<(), Error> {
+        let Event::Rendezvous(told) = &event else { return self.keeper.on_event(event) };
+        match told {
+            client::Event::LookupChanged { .. }
+            | client::Event::LookupPolled { .. }
+            | client::Event::LookupFailed { .. } => {
+                let Event::Rendezvous(event) = event else { return Ok(()) };
+                let Keeper { session, output, .. } = &mut self.keeper;
+                if let Some(polled) = self.poller.on_event(session, output, event)? {
+                    self.on_polled(&polled)?;
+                }
+            }
+            client::Event::Registered { point, .. } => {
+                let point = *point;
+                let was_out = !self.keeper.is_granted(&point);
+                self.keeper.on_event(event)?;
+                if was_out {
+                    self.look();
+                }
+            }
+            client::Event::RegisterFailed { failure, .. } => {
+                // Who is there is asked once this peer is, or is known not to be let in.
+                let is_refused = matches!(failure, Failure::Refused { .. });
+                self.keeper.on_event(event)?;
+                if is_refused && !self.is_looking {
+                    self.look();
+                }
+            }
+            _ => self.keeper.on_event(event)?,
+        }
+        Ok(())
+    }
+
+    /// Polls at once.
+    fn look(&mut self) {
+        self.is_looking = true;
         self.poller.poll(&mut self.keeper.session);
     }
 
-    fn on_event(&mut self, event: Event) -> Result<(), Error> {
-        match event {
-            Event::Rendezvous(event @ (client::Event::Discovered { .. } | client::Event::DiscoverFailed { .. })) => {
-                let Keeper { session, output, .. } = &mut self.keeper;
-                if let Some(Polled { has_own: Some(has_own) }) = self.poller.on_event(session, output, event)? {
-                    self.on_listing(has_own)?;
-                }
-                Ok(())
-            }
-            event => {
-                let was_out = self.keeper.flavour.is_none();
-                let is_refused = matches!(
-                    &event,
-                    Event::Rendezvous(client::Event::RegisterFailed { failure: Failure::Refused { .. }, .. })
-                );
-                self.keeper.on_event(event)?;
-                if was_out && self.keeper.flavour.is_some() {
-                    self.poller.hasten();
-                }
-                self.is_looking |= is_refused || self.keeper.flavour.is_some();
-                Ok(())
-            }
+    /// A poll of a point has ended, with this peer listed or not.
+    fn on_polled(&mut self, polled: &Polled) -> Result<(), Error> {
+        let is_registered = self.keeper.is_registered(&polled.point);
+        let own = self.own.entry(polled.point).or_default();
+        let was_expected = std::mem::replace(&mut own.is_expected, is_registered);
+        let Some(has_own) = polled.has_own else { return Ok(()) };
+        own.is_listed = has_own;
+        let is_missed = !has_own && was_expected && self.is_refreshed && own.miss();
+        if has_own {
+            own.missed = 0;
         }
-    }
-
-    /// A whole listing has come, with this peer in it or not.
-    fn on_listing(&mut self, has_own: bool) -> Result<(), Error> {
-        if has_own != self.own.is_listed {
-            self.own.is_listed = has_own;
+        let is_listed = self.own.values().any(|own| own.is_listed);
+        if is_listed != self.is_listed {
+            self.is_listed = is_listed;
             self.say_own()?;
         }
-        if has_own {
-            self.own.missed = 0;
-        } else if self.own.is_expected && self.is_refreshed && self.own.miss() {
-            output::note("the point does not list this peer: registering again");
-            self.keeper.register_again();
+        if is_missed {
+            output::note(format_args!(
+                "the point{} does not list this peer: registering again",
+                self.keeper.session.place(&polled.point)
+            ));
+            self.keeper.register_again(&polled.point);
         }
         Ok(())
     }
 
     /// Tells that this peer is listed, or no longer.
     fn say_own(&mut self) -> Result<(), Error> {
-        let ttl = self.keeper.ttl_left();
-        let Keeper { session, output, namespace, flavour, .. } = &mut self.keeper;
-        let own = session.rendezvous().own_record(flavour.unwrap_or(Flavour::Standard));
-        let Some(record) = own else { return Ok(()) };
-        let told = if self.own.is_listed {
-            Told::Found(Found::new(namespace.as_str(), record, ttl).own())
+        let (ttl, flavour) = (self.keeper.ttl_left(), self.keeper.flavour());
+        let Keeper { session, output, namespace, .. } = &mut self.keeper;
+        let listing: Vec<PeerId> = self.own.iter().filter(|(_, own)| own.is_listed).map(|(point, _)| *point).collect();
+        let Some(record) = session.rendezvous().own_record(flavour.unwrap_or(Flavour::Standard)).cloned() else {
+            return Ok(());
+        };
+        let told = if self.is_listed {
+            Told::Found(Found::new(namespace.as_str(), &record, ttl).at(session, &listing).own())
         } else {
-            listing::gone(&record.peer_id(), namespace.as_str(), Why::Unlisted, true)
+            listing::gone(&record.peer_id(), namespace.as_str(), GoneWhy::Unlisted, true)
         };
         output.result(&told, &told)?;
         output.flush()

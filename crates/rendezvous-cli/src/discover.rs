@@ -14,8 +14,8 @@ use crate::{
     error::Error,
     listing::Found,
     output::{self, Output, count},
-    poller::Poller,
-    session::{Event, PAGES_MAX, Session},
+    poller::{self, FOLLOWED_MAX, Poller},
+    session::{Event, Outcome, PAGES_MAX, Session},
     signals::Signals,
 };
 
@@ -39,8 +39,52 @@ pub(crate) async fn run(args: args::Discover) -> Result<(), Error> {
 
 /// Lists everybody once.
 async fn list(args: args::Discover) -> Result<(), Error> {
+    let (session, _) = Session::start(&args.client)?;
+    if session.has_several() { list_merged(session, args).await } else { list_pages(session, args).await }
+}
+
+/// Lists what several points have, when the last of them has answered.
+async fn list_merged(mut session: Session, args: args::Discover) -> Result<(), Error> {
     let mut output = Output::new(args.json);
-    let (mut session, _) = Session::start(&args.client)?;
+    let namespace = (!args.all).then_some(args.namespace);
+    let points = session.points();
+    let config = poller::lookup_config(points.len());
+    let asked = session.rendezvous().look_up(namespace.clone(), points, config);
+    let mut outcome = Outcome::default();
+    let (mut own, mut left_out, mut is_over) = (0, 0, false);
+    loop {
+        match session.next().await? {
+            Event::Rendezvous(client::Event::LookupPolled { lookup, skipped, .. }) if lookup == asked => {
+                outcome.succeed();
+                own += skipped.own;
+                left_out += skipped.total() - skipped.own - skipped.duplicate - skipped.over_limit;
+                is_over |= skipped.over_limit > 0;
+            }
+            Event::Rendezvous(client::Event::LookupFailed { lookup, point, failure, .. }) if lookup == asked => {
+                outcome.fail(&session, &point, session.error(&point, failure));
+            }
+            Event::Rendezvous(client::Event::LookupEnded { lookup }) if lookup == asked => break,
+            _ => {}
+        }
+    }
+    outcome.result()?;
+    let wanted = args.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let found: Vec<_> = session.rendezvous().found(asked).take(wanted).collect();
+    for merged in &found {
+        let found = Found::merged(merged, &session);
+        output.result(&found, &found)?;
+    }
+    output.flush()?;
+    if is_over {
+        output::note(format_args!("a point has more than {FOLLOWED_MAX} registrations: the rest is left out"));
+    }
+    summarise(found.len() as u64, namespace.as_ref(), own, left_out);
+    Ok(())
+}
+
+/// Lists the pages of the only point as they come.
+async fn list_pages(mut session: Session, args: args::Discover) -> Result<(), Error> {
+    let mut output = Output::new(args.json);
     let namespace = (!args.all).then_some(args.namespace);
     let wanted = args.limit.unwrap_or(REGISTRATIONS_MAX).min(REGISTRATIONS_MAX);
 
@@ -80,7 +124,7 @@ async fn next_page(
     limit: Limit,
     from: From,
 ) -> Result<Page, Error> {
-    let point = session.point().peer;
+    let point = session.points()[0];
     let asked = session.rendezvous().discover(point, namespace, Some(limit), from);
     loop {
         match session.next().await? {
@@ -90,7 +134,7 @@ async fn next_page(
                 return Ok(Page { registrations, has_more: more, number: page, skipped });
             }
             Event::Rendezvous(client::Event::DiscoverFailed { query, failure, .. }) if query == asked => {
-                return Err(session.error(failure));
+                return Err(session.error(&point, failure));
             }
             _ => {}
         }
@@ -101,8 +145,9 @@ async fn next_page(
 async fn watch(args: args::Discover, every: Duration) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
     let mut output = Output::new(args.json);
-    let (mut session, _) = Session::start(&args.client)?;
+    let (mut session, _) = Session::start_with(&args.client, poller::config(every))?;
     let mut poller = Poller::new((!args.all).then_some(args.namespace), every, args.fresh);
+    poller.poll(&mut session);
     while !output.is_closed() {
         tokio::select! {
             event = session.next() => {
@@ -110,7 +155,6 @@ async fn watch(args: args::Discover, every: Duration) -> Result<(), Error> {
                     poller.on_event(&mut session, &mut output, event)?;
                 }
             }
-            () = poller.due() => poller.poll(&mut session),
             signal = signals.next() => return signal.map_err(Error::Start),
         }
     }

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use libp2p::{Multiaddr, PeerId};
 use rendezvous_core::client::Failure;
+use rendezvous_swarm::client::PointAddressError;
 use rendezvous_wire::{Dialect, Status};
 
 use crate::{
@@ -26,6 +27,8 @@ pub(crate) enum Error {
     ForeignAddress { address: AdvertisedAddress, own: PeerId },
     #[error("the key is that of the point {0} itself: use another --key")]
     PointIsSelf(PeerId),
+    #[error("{0}: give fewer --point")]
+    PointAddress(#[from] PointAddressError),
 
     #[error(
         "the {0} dialect has no UNREGISTER: a registration ends by itself, {secs} s at most after it was renewed last",
@@ -125,6 +128,7 @@ impl Error {
             | Self::ForeignAddress { .. }
             | Self::PointIsSelf(_)
             | Self::NoUnregister(_)
+            | Self::PointAddress(_)
             | Self::Input(_)
             | Self::NotRecognised { .. } => USAGE,
             Self::NotValid { .. } => LOCAL,

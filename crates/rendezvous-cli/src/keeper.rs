@@ -1,10 +1,14 @@
-//! Being registered with a point: what the commands that register share.
+//! Being registered with points: what the commands that register share.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, PeerId};
+use rendezvous_core::Time;
 use rendezvous_record::Flavour;
-use rendezvous_swarm::client::{self, ClientConfig, Namespace, RegistrationId, Ttl};
+use rendezvous_swarm::client::{self, ClientConfig, Failure, Namespace, RegistrationId, Ttl};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
@@ -52,22 +56,30 @@ pub(crate) struct Keeper {
     pub(crate) id: RegistrationId,
     /// Whether the addresses that are listened on are those that are advertised.
     follows_listeners: bool,
-    /// Flavour of the first record that was granted. At a point that keeps both, the other one is not worth a line.
-    pub(crate) flavour: Option<Flavour>,
-    /// When that was granted last, and for how long.
-    granted: Option<(Instant, Ttl)>,
+    /// How it stands with each point that is of use.
+    points: BTreeMap<PeerId, State>,
     stay: Stay,
 }
 
+/// How it stands with a point.
+#[derive(Debug, Default)]
+struct State {
+    /// Flavour of the first record that was granted. At a point that keeps both, the other one is not worth a line.
+    flavour: Option<Flavour>,
+    /// When that was granted last, and for how long.
+    granted: Option<(Instant, Ttl)>,
+}
+
 impl Keeper {
-    /// Starts to register with the point.
+    /// Starts to register with the points.
     pub(crate) async fn start(
         client: &args::Client,
         registration: args::Registration,
         stay: Stay,
+        config: ClientConfig,
         output: Output,
     ) -> Result<Self, Error> {
-        let config = ClientConfig { refreshes: stay != Stay::Unrefreshed, ..ClientConfig::default() };
+        let config = ClientConfig { refreshes: stay != Stay::Unrefreshed, ..config };
         let (mut session, key) = Session::start_with(client, config)?;
         let args::Registration { namespace, address, ttl } = registration;
         let own = key.keypair.public().to_peer_id();
@@ -78,65 +90,78 @@ impl Keeper {
         let follows_listeners = addresses.is_empty();
         if follows_listeners {
             session.listen().await?;
-            addresses = advertised(session.listen_addresses(), session.point().is_loopback());
+            addresses = advertised(session.listen_addresses(), session.is_loopback());
             if addresses.is_empty() {
                 return Err(Error::NoAddresses);
             }
             say_listening(&addresses, stay == Stay::Once);
         }
-        let point = session.point().peer;
+        let points = session.points();
         session.rendezvous().set_addresses(Some(addresses));
-        let id = session.rendezvous().register(namespace.clone(), [point], Some(Ttl::from_secs(ttl)));
-        Ok(Self { session, output, namespace, id, follows_listeners, flavour: None, granted: None, stay })
+        let ttl = Some(Ttl::from_secs(ttl));
+        let id = session.rendezvous().register(namespace.clone(), points.clone(), ttl);
+        let points = points.into_iter().map(|point| (point, State::default())).collect();
+        Ok(Self { session, output, namespace, id, follows_listeners, points, stay })
     }
 
-    /// Whether the registration stands, as far as the point's grants tell.
-    pub(crate) fn is_registered(&mut self) -> bool {
-        let point = self.session.point().peer;
-        self.session.rendezvous().is_registered(self.id, &point)
+    /// Whether a point has granted the registration, in this run and since it is known to have forgotten it.
+    pub(crate) fn is_granted(&self, point: &PeerId) -> bool {
+        self.points.get(point).is_some_and(|state| state.flavour.is_some())
     }
 
-    /// What is left of the lifetime that was granted last.
+    /// Flavour of a record that was granted.
+    pub(crate) fn flavour(&self) -> Option<Flavour> {
+        self.points.values().find_map(|state| state.flavour)
+    }
+
+    /// Whether the registration stands at a point, as far as the point's grants tell.
+    pub(crate) fn is_registered(&mut self, point: &PeerId) -> bool {
+        self.session.rendezvous().is_registered(self.id, point)
+    }
+
+    /// What is left of the longest lifetime that was granted.
     pub(crate) fn ttl_left(&self) -> Ttl {
-        let left = self.granted.map_or(0, |(at, ttl)| ttl.as_secs().saturating_sub(at.elapsed().as_secs()));
-        Ttl::from_secs(left)
+        let granted = self.points.values().filter_map(|state| state.granted);
+        let left = granted.map(|(at, ttl)| ttl.as_secs().saturating_sub(at.elapsed().as_secs()));
+        Ttl::from_secs(left.max().unwrap_or(0))
     }
 
-    /// Registers again: the point has forgotten this peer.
-    pub(crate) fn register_again(&mut self) {
-        self.flavour = None;
-        self.session.rendezvous().register_again(self.id);
+    /// Registers again at a point that has forgotten this peer.
+    pub(crate) fn register_again(&mut self, point: &PeerId) {
+        if let Some(state) = self.points.get_mut(point) {
+            state.flavour = None;
+        }
+        self.session.rendezvous().register_again_at(self.id, point);
     }
 
     pub(crate) fn on_event(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Rendezvous(client::Event::Registered { flavour, ttl, .. }) => self.on_registered(flavour, ttl)?,
-            Event::Rendezvous(client::Event::RegisterFailed { failure, retry_at, .. }) => {
-                let error = self.session.error(failure);
-                if self.granted.is_none() && error.is_permanent() || retry_at.is_none() {
-                    return Err(error);
-                }
-                let now = self.session.rendezvous().now();
-                let retry_secs = retry_at.map(|at| at.saturating_since(now).as_secs());
-                if let Some(secs) = retry_secs {
-                    output::note(format_args!("{error} (next try in {secs} s)"));
-                }
-                self.tell_json(|namespace, point| Told::Failed {
-                    namespace,
-                    point,
-                    error: error.to_string(),
-                    retry_secs,
-                })?;
+            Event::Rendezvous(client::Event::Registered { point, flavour, ttl, .. }) => {
+                self.on_registered(&point, flavour, ttl)?;
             }
-            Event::Rendezvous(client::Event::Lapsed { flavour, .. }) if self.flavour == Some(flavour) => {
-                output::note(match self.stay {
-                    Stay::Unrefreshed => "the registration has ended, and --no-refresh leaves it so",
-                    Stay::Refreshed | Stay::Once => "the registration has ended without a renewal; it is tried on",
-                });
-                self.tell_json(|namespace, point| Told::Lapsed { namespace, point })?;
+            Event::Rendezvous(client::Event::RegisterFailed { point, failure, retry_at, .. }) => {
+                self.on_failed(point, failure, retry_at)?;
+            }
+            Event::Rendezvous(client::Event::Lapsed { point, flavour, .. })
+                if self.points.get(&point).is_some_and(|state| state.flavour == Some(flavour)) =>
+            {
+                let place = self.session.place(&point);
+                match self.stay {
+                    Stay::Unrefreshed => {
+                        output::note(format_args!("the registration{place} has ended, and --no-refresh leaves it so"));
+                    }
+                    Stay::Refreshed | Stay::Once => output::note(format_args!(
+                        "the registration{place} has ended without a renewal; it is tried on"
+                    )),
+                }
+                self.tell_json(&point, |namespace, point| Told::Lapsed { namespace, point })?;
+            }
+            Event::Rendezvous(client::Event::AddressesLeftOut { addresses }) => {
+                let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                output::note(format_args!("not all addresses fit a registration: without {}", list.join(", ")));
             }
             Event::Listening(change) if self.follows_listeners => {
-                let addresses = advertised(self.session.listen_addresses(), self.session.point().is_loopback());
+                let addresses = advertised(self.session.listen_addresses(), self.session.is_loopback());
                 match change {
                     Change::New(address) => output::note(format_args!("listening on {address} as well")),
                     Change::Gone(address) => output::note(format_args!("no longer listening on {address}")),
@@ -148,34 +173,66 @@ impl Keeper {
         self.output.flush()
     }
 
-    fn on_registered(&mut self, flavour: Flavour, ttl: Ttl) -> Result<(), Error> {
-        if self.flavour.is_none_or(|first| first == flavour) {
-            self.granted = Some((Instant::now(), ttl));
+    fn on_registered(&mut self, peer: &PeerId, flavour: Flavour, ttl: Ttl) -> Result<(), Error> {
+        let Some(state) = self.points.get_mut(peer) else { return Ok(()) };
+        let first = state.flavour;
+        if first.is_none_or(|first| first == flavour) {
+            state.flavour = Some(flavour);
+            state.granted = Some((Instant::now(), ttl));
         }
-        let (point, ttl) = (self.session.point().to_string(), ttl.as_secs());
+        let (point, ttl) = (self.session.name(peer), ttl.as_secs());
         let namespace = self.namespace.as_str();
         tracing::debug!(namespace, point, %flavour, ttl, "registered");
-        if self.flavour.is_none() {
-            self.flavour = Some(flavour);
+        if first.is_none() {
             let human = format!("registered: {} at {point} for {ttl} s", printable(namespace));
             let addresses = self.session.rendezvous().addresses().iter().map(ToString::to_string).collect();
             self.output.result(human, &Told::Registered { namespace, point, ttl, addresses })?;
-        } else if self.flavour == Some(flavour) {
-            self.tell_json(|namespace, point| Told::Renewed { namespace, point, ttl })?;
+        } else if first == Some(flavour) {
+            self.tell_json(peer, |namespace, point| Told::Renewed { namespace, point, ttl })?;
         }
         self.output.flush()
     }
 
-    /// Withdraws the registration. A point that cannot be told does not hold the exit.
+    /// A point has refused, or cannot be reached. One that is of no use from the start is left; the last such ends the
+    /// command.
+    fn on_failed(&mut self, point: PeerId, failure: Failure, retry_at: Option<Time>) -> Result<(), Error> {
+        let error = self.session.error(&point, failure);
+        let Some(state) = self.points.get(&point) else { return Ok(()) };
+        let now = self.session.rendezvous().now();
+        let mut retry_secs = retry_at.map(|at| at.saturating_since(now).as_secs());
+        if state.granted.is_none() && error.is_permanent() || retry_at.is_none() {
+            self.points.remove(&point);
+            if self.points.is_empty() {
+                return Err(error);
+            }
+            self.session.rendezvous().remove_registration_point(self.id, &point);
+            output::note(format_args!("{}; it is left", self.session.remark(&point, &error)));
+            retry_secs = None;
+        } else if let Some(secs) = retry_secs {
+            output::note(format_args!("{} (next try in {secs} s)", self.session.remark(&point, &error)));
+        }
+        let error = error.to_string();
+        self.tell_json(&point, |namespace, point| Told::Failed { namespace, point, error, retry_secs })
+    }
+
+    /// Withdraws the registration. Points that cannot be told do not hold the exit.
     pub(crate) async fn leave(mut self) -> Result<(), Error> {
         self.session.rendezvous().shutdown();
         let deadline = Instant::now() + UNREGISTER_MAX;
         let mut until = Instant::now() + UNREGISTER_QUIET;
-        let mut is_told = false;
-        while !self.session.rendezvous().is_drained() && !is_told {
+        let mut waiting: BTreeSet<PeerId> = self.points.keys().copied().collect();
+        while !self.session.rendezvous().is_drained() && !waiting.is_empty() {
             match timeout_at(until, self.session.next()).await {
                 Ok(event) => {
-                    is_told = matches!(event?, Event::Rendezvous(client::Event::Unregistered { failure: None, .. }));
+                    if let Event::Rendezvous(client::Event::Unregistered { point, failure: None, .. }) = event?
+                        && waiting.remove(&point)
+                        && self.is_granted(&point)
+                    {
+                        let (namespace, point) = (self.namespace.as_str(), self.session.name(&point));
+                        let human = format!("unregistered: {} at {point}", printable(namespace));
+                        self.output.result(human, &Told::Unregistered { namespace, point })?;
+                        self.output.flush()?;
+                    }
                 }
                 Err(_) if until == deadline => break,
                 Err(_) => {
@@ -184,22 +241,22 @@ impl Keeper {
                 }
             }
         }
-        if self.flavour.is_none() {
-            return Ok(());
+        for point in waiting.iter().filter(|point| self.is_granted(point)) {
+            let name = self.session.name(point);
+            output::note(format_args!(
+                "the point at {name} could not be told: it lists the registration until its lifetime ends"
+            ));
         }
-        if !is_told {
-            output::note("the point could not be told: it lists the registration until its lifetime ends");
-            return Ok(());
-        }
-        let (namespace, point) = (self.namespace.as_str(), self.session.point().to_string());
-        let human = format!("unregistered: {} at {point}", printable(namespace));
-        self.output.result(human, &Told::Unregistered { namespace, point })?;
-        self.output.flush()
+        Ok(())
     }
 
     /// Tells what people are told elsewhere, or not at all.
-    fn tell_json<'a>(&'a mut self, told: impl FnOnce(&'a str, String) -> Told<'a>) -> Result<(), Error> {
-        let told = told(self.namespace.as_str(), self.session.point().to_string());
+    fn tell_json<'a>(
+        &'a mut self,
+        point: &PeerId,
+        told: impl FnOnce(&'a str, String) -> Told<'a>,
+    ) -> Result<(), Error> {
+        let told = told(self.namespace.as_str(), self.session.name(point));
         self.output.json(&told)
     }
 }

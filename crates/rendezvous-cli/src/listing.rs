@@ -4,14 +4,10 @@ use std::fmt;
 
 use libp2p::PeerId;
 use rendezvous_record::VerifiedRecord;
-use rendezvous_swarm::client::{Discovered, Ttl};
+use rendezvous_swarm::client::{Discovered, GoneWhy, Merged, Ttl};
 use serde::Serialize;
 
-use crate::{
-    error::Error,
-    output::{Output, printable},
-    watch::{Change, Why},
-};
+use crate::{output::printable, session::Session};
 
 /// A registration as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -23,6 +19,9 @@ pub(crate) struct Found<'a> {
     addresses: Vec<String>,
     seq: u64,
     flavour: String,
+    /// The points that list it, where several are asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    points: Vec<String>,
     /// Whether it is that of the peer that asks.
     #[serde(rename = "self", skip_serializing_if = "is_false")]
     is_self: bool,
@@ -64,8 +63,21 @@ impl<'a> Found<'a> {
             addresses: record.addresses().map(|address| address.to_string()).collect(),
             seq: record.seq(),
             flavour: record.flavour().to_string(),
+            points: Vec::new(),
             is_self: false,
         }
+    }
+
+    /// What several points list.
+    pub(crate) fn merged(merged: &'a Merged, session: &Session) -> Self {
+        let found = Self::new(merged.namespace.as_str(), &merged.record, merged.ttl);
+        found.at(session, &merged.points)
+    }
+
+    /// Listed by these points, which are named where there are several to choose from.
+    pub(crate) fn at(self, session: &Session, points: &[PeerId]) -> Self {
+        let points = points.iter().filter(|_| session.has_several());
+        Self { points: points.map(|point| session.name(point)).collect(), ..self }
     }
 
     /// That of the peer that asks.
@@ -74,21 +86,12 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Prints what a poll has changed.
-pub(crate) fn print(output: &mut Output, change: &Change) -> Result<(), Error> {
-    let told = match change {
-        Change::Found(found) => Told::Found(Found::of(found)),
-        Change::Changed(found) => Told::Changed(Found::of(found)),
-        Change::Gone { peer, namespace, why } => gone(peer, namespace.as_str(), *why, false),
-    };
-    output.result(&told, &told)
-}
-
 /// A registration that is gone.
-pub(crate) fn gone<'a>(peer: &PeerId, namespace: &'a str, why: Why, is_self: bool) -> Told<'a> {
+pub(crate) fn gone<'a>(peer: &PeerId, namespace: &'a str, why: GoneWhy, is_self: bool) -> Told<'a> {
     let reason = match why {
-        Why::Unlisted => "no longer listed",
-        Why::Expired => "lifetime ended",
+        GoneWhy::Unlisted => "no longer listed",
+        GoneWhy::Expired => "lifetime ended",
+        _ => "no longer followed",
     };
     Told::Gone { peer: peer.to_string(), namespace, reason, is_self }
 }
@@ -98,6 +101,9 @@ impl fmt::Display for Found<'_> {
         write!(f, "{}  {}  {} s left{}", self.peer, printable(self.namespace), self.ttl, mark(self.is_self))?;
         for address in &self.addresses {
             write!(f, "\n    {}", printable(address))?;
+        }
+        for point in &self.points {
+            write!(f, "\n    at {}", printable(point))?;
         }
         Ok(())
     }

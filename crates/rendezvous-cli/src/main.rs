@@ -26,7 +26,6 @@ mod signals;
 mod stats;
 mod store;
 mod unregister;
-mod watch;
 
 use std::{
     io::{self, IsTerminal},

@@ -1,60 +1,64 @@
-//! Asking a point again and again who is registered.
+//! Asking points again and again who is registered.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use rendezvous_swarm::client::{self, Dialect, From, Namespace, QueryId};
-use tokio::time::{Instant, sleep_until};
+use libp2p::PeerId;
+use rendezvous_swarm::client::{self, ClientConfig, LookupConfig, LookupId, Namespace};
 
 use crate::{
     error::Error,
-    listing::{self, Told},
+    listing::{self, Found, Told},
     output::{self, Output, count},
-    session::{PAGES_MAX, Session},
-    watch::{WATCHED_MAX, Watch},
+    session::Session,
 };
 
-/// A listing of so many, a page, is taken from the start in each poll.
-const WHOLE_MAX: u64 = 1_000;
+/// Most registrations of each point that are followed: some 50 MiB of records.
+pub(crate) const FOLLOWED_MAX: usize = 100_000;
 
-/// Where the cookie is followed, every so many polls list everything.
-const WHOLE_EVERY: u32 = 10;
+/// Most bytes of their records: as many of twice the ordinary size.
+const FOLLOWED_BYTES_MAX: usize = 100 << 20;
 
 /// Longest wait for a point that is away, where polls are not further apart by themselves.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// Polls a point, and keeps account of who is there.
+/// Polls points, and tells who comes and goes.
 pub(crate) struct Poller {
     namespace: Option<Namespace>,
     every: Duration,
     /// Whether every poll lists everything.
     is_fresh: bool,
-    watch: Watch,
-    /// The poll that is under way.
-    walk: Option<Walk>,
-    due: Instant,
-    /// What the last whole listing held; `None` before the first.
-    listed: Option<u64>,
-    /// Polls since then.
-    deltas: u32,
-    /// Polls that have failed in a row.
-    failures: u32,
-}
-
-struct Walk {
-    query: QueryId,
-    /// Whether it began at the start of the listing.
-    is_whole: bool,
-    started_at: Instant,
-    pages: u32,
-    listed: u64,
+    lookup: Option<LookupId>,
+    points: BTreeMap<PeerId, State>,
     has_own: bool,
-    left_out: usize,
+    is_over: bool,
+    has_said_nobody: bool,
 }
 
-/// What a poll has come to.
+/// How it stands with a point.
+#[derive(Debug, Default)]
+struct State {
+    has_answered: bool,
+    is_away: bool,
+}
+
+/// What a poll of a point has come to.
 pub(crate) struct Polled {
-    /// Whether this peer itself is listed, where all was listed.
+    pub(crate) point: PeerId,
+    /// Whether this peer itself is listed; `None` where it was not and not all was listed, or the poll failed.
     pub(crate) has_own: Option<bool>,
+}
+
+/// Settings of the state machine for polls that are so far apart: a point that is away is tried on at this pace at first.
+pub(crate) fn config(every: Duration) -> ClientConfig {
+    let backoff_min = every.min(BACKOFF_MAX);
+    ClientConfig { backoff_min, backoff_max: BACKOFF_MAX, ..ClientConfig::default() }
+}
+
+/// What is followed of so many points.
+pub(crate) fn lookup_config(points: usize) -> LookupConfig {
+    let peers_max = FOLLOWED_MAX.saturating_mul(points);
+    let peers_bytes_max = FOLLOWED_BYTES_MAX.saturating_mul(points);
+    LookupConfig { peers_max, peers_bytes_max, ..LookupConfig::default() }
 }
 
 impl Poller {
@@ -63,154 +67,130 @@ impl Poller {
             namespace,
             every,
             is_fresh,
-            watch: Watch::default(),
-            walk: None,
-            due: Instant::now(),
-            listed: None,
-            deltas: 0,
-            failures: 0,
+            lookup: None,
+            points: BTreeMap::new(),
+            has_own: false,
+            is_over: false,
+            has_said_nobody: false,
         }
     }
 
-    /// The time for the next poll has come. Never while one is under way.
-    pub(crate) async fn due(&self) {
-        match self.walk {
-            None => sleep_until(self.due).await,
-            Some(_) => std::future::pending().await,
-        }
-    }
-
-    /// Has the next poll done at once.
-    pub(crate) fn hasten(&mut self) {
-        self.due = Instant::now();
-    }
-
-    /// Starts a poll.
+    /// Starts to poll, or polls at once.
     pub(crate) fn poll(&mut self, session: &mut Session) {
-        let is_whole = self.is_fresh || is_whole_due(self.listed, self.deltas);
-        let query = self.ask(session, if is_whole { From::Fresh } else { From::Cookie });
-        let started_at = Instant::now();
-        self.watch.begin();
-        self.walk = Some(Walk { query, is_whole, started_at, pages: 0, listed: 0, has_own: false, left_out: 0 });
+        if let Some(lookup) = self.lookup {
+            session.rendezvous().look_up_again(lookup);
+            return;
+        }
+        let points = session.points();
+        self.points = points.iter().map(|point| (*point, State::default())).collect();
+        let (every, lists_everything) = (Some(self.every), self.is_fresh);
+        let config = LookupConfig { every, lists_everything, ..lookup_config(points.len()) };
+        self.lookup = Some(session.rendezvous().look_up(self.namespace.clone(), points, config));
     }
 
-    /// Takes an event of a query, prints what it tells, and goes on; `Some` at the end of a poll that succeeded.
+    /// Takes an event, and prints what it tells; `Some` at the end of a poll.
     ///
     /// # Errors
-    /// What ends the command: an output that cannot be written, and a point that is of no use from the first poll.
+    /// What ends the command: an output that cannot be written, and points that are of no use from the first poll.
     pub(crate) fn on_event(
         &mut self,
         session: &mut Session,
         output: &mut Output,
         event: client::Event,
     ) -> Result<Option<Polled>, Error> {
-        let asked = self.walk.as_ref().map(|walk| walk.query);
+        let ours = self.lookup;
         match event {
-            client::Event::Discovered { query, registrations, more, skipped, .. } if asked == Some(query) => {
-                let now = Instant::now().into_std();
-                let next = more.then(|| self.ask(session, From::Cookie));
-                let Some(walk) = &mut self.walk else { return Ok(None) };
-                walk.pages += 1;
-                walk.listed += registrations.len() as u64;
-                walk.has_own |= skipped.own > 0;
-                walk.left_out += skipped.total() - skipped.own - skipped.duplicate;
-                if let Some(next) = next {
-                    walk.query = next;
+            client::Event::LookupChanged { lookup, point, found, updated, gone } if ours == Some(lookup) => {
+                if let Some(point) = point {
+                    self.answered(session, output, &point)?;
                 }
-                for found in registrations {
-                    if let Some(change) = self.watch.list(now, found) {
-                        listing::print(output, &change)?;
-                    }
+                for merged in &found {
+                    let told = Told::Found(Found::merged(merged, session));
+                    output.result(&told, &told)?;
                 }
-                if next.is_some() { output.flush().map(|()| None) } else { self.end(session, output).map(Some) }
-            }
-            client::Event::DiscoverFailed { query, failure, .. } if asked == Some(query) => {
-                let error = session.error(failure);
-                self.fail(session, output, error)?;
+                for merged in &updated {
+                    let told = Told::Changed(Found::merged(merged, session));
+                    output.result(&told, &told)?;
+                }
+                for gone in gone {
+                    let told = listing::gone(&gone.peer, gone.namespace.as_str(), gone.why, false);
+                    output.result(&told, &told)?;
+                }
+                output.flush()?;
                 Ok(None)
+            }
+            client::Event::LookupPolled { lookup, point, is_whole, skipped, .. } if ours == Some(lookup) => {
+                let is_first = self.answered(session, output, &point)?;
+                self.has_own |= skipped.own > 0;
+                if skipped.over_limit > 0 && !std::mem::replace(&mut self.is_over, true) {
+                    output::note(format_args!(
+                        "a point has more than {FOLLOWED_MAX} registrations: the rest is left out"
+                    ));
+                }
+                let left_out = skipped.total() - skipped.own - skipped.duplicate - skipped.over_limit;
+                if is_first && left_out > 0 {
+                    let left_out = count(left_out as u64, "registration");
+                    output::note(format_args!("left out {left_out}: malformed, or not signed by the peer"));
+                }
+                self.say_nobody(session);
+                output.flush()?;
+                let has_own = skipped.own > 0;
+                Ok(Some(Polled { point, has_own: (is_whole || has_own).then_some(has_own) }))
+            }
+            client::Event::LookupFailed { lookup, point, failure, retry_at } if ours == Some(lookup) => {
+                let error = session.error(&point, failure);
+                let now = session.rendezvous().now();
+                let retry_secs = retry_at.map_or(0, |at| at.saturating_since(now).as_secs());
+                self.fail(session, output, point, error, retry_secs)?;
+                Ok(Some(Polled { point, has_own: None }))
             }
             _ => Ok(None),
         }
     }
 
-    fn ask(&self, session: &mut Session, from: From) -> QueryId {
-        let point = session.point().peer;
-        session.rendezvous().discover(point, self.namespace.clone(), None, from)
+    /// A point has answered; whether for the first time.
+    fn answered(&mut self, session: &Session, output: &mut Output, point: &PeerId) -> Result<bool, Error> {
+        let Some(state) = self.points.get_mut(point) else { return Ok(false) };
+        let is_first = !std::mem::replace(&mut state.has_answered, true);
+        if std::mem::take(&mut state.is_away) {
+            let point = session.name(point);
+            output::note(format_args!("the point at {point} is back"));
+            output.json(&Told::Back { point })?;
+        }
+        Ok(is_first)
     }
 
-    fn end(&mut self, session: &Session, output: &mut Output) -> Result<Polled, Error> {
-        let Some(walk) = self.walk.take() else { return Ok(Polled { has_own: None }) };
-        let is_first = self.listed.is_none();
-        // A random choice of a page's size is one of more.
-        let is_choice = session.dialect() == Dialect::Waku && walk.listed + u64::from(walk.has_own) >= WHOLE_MAX;
-        let is_whole = walk.is_whole && walk.pages < PAGES_MAX && !is_choice;
-        if self.failures > 0 {
-            output::note(format_args!("the point at {} is back", session.point()));
-            output.json(&Told::Back { point: session.point().to_string() })?;
+    fn fail(
+        &mut self,
+        session: &mut Session,
+        output: &mut Output,
+        point: PeerId,
+        error: Error,
+        retry_secs: u64,
+    ) -> Result<(), Error> {
+        let Some(state) = self.points.get_mut(&point) else { return Ok(()) };
+        if !state.has_answered && error.is_permanent() {
+            self.points.remove(&point);
+            let (Some(lookup), false) = (self.lookup, self.points.is_empty()) else { return Err(error) };
+            output::note(format_args!("{}; the others are polled on", session.remark(&point, &error)));
+            session.rendezvous().remove_lookup_point(lookup, &point);
+            return Ok(());
         }
-        self.failures = 0;
-        for change in self.watch.end(Instant::now().into_std(), is_whole) {
-            listing::print(output, &change)?;
-        }
-        if is_whole || is_choice {
-            (self.listed, self.deltas) = (Some(walk.listed), 0);
-        } else {
-            self.deltas += 1;
-        }
-        if self.watch.take_over() {
-            output::note(format_args!("there are more than {WATCHED_MAX} registrations: the rest is left out"));
-        }
-        if is_first {
-            if self.watch.count() == 0 && !walk.has_own {
-                output::note("nobody is registered so far");
-            }
-            if walk.left_out > 0 {
-                let left_out = count(walk.left_out as u64, "registration");
-                output::note(format_args!("left out {left_out}: malformed, or not signed by the peer"));
-            }
-        }
-        self.due = (walk.started_at + self.every).max(Instant::now());
-        output.flush()?;
-        Ok(Polled { has_own: is_whole.then_some(walk.has_own) })
-    }
-
-    fn fail(&mut self, session: &Session, output: &mut Output, error: Error) -> Result<(), Error> {
-        self.walk = None;
-        if self.listed.is_none() && error.is_permanent() {
-            return Err(error);
-        }
-        let longest = self.every.max(BACKOFF_MAX);
-        let wait = self.every.saturating_mul(2_u32.saturating_pow(self.failures)).min(longest);
-        self.due = Instant::now() + wait;
-        if self.failures == 0 {
-            let retry_secs = wait.as_secs();
-            output::note(format_args!("{error} (polled on, next in {retry_secs} s)"));
-            let point = session.point().to_string();
+        if !std::mem::replace(&mut state.is_away, true) {
+            output::note(format_args!("{} (polled on, next in {retry_secs} s)", session.remark(&point, &error)));
+            let point = session.name(&point);
             output.json(&Told::Away { point, error: error.to_string(), retry_secs })?;
-        }
-        self.failures = self.failures.saturating_add(1);
-        // Time goes on for what is known.
-        for change in self.watch.end(Instant::now().into_std(), false) {
-            listing::print(output, &change)?;
         }
         output.flush()
     }
-}
 
-/// Whether a poll lists everything, where the last one to do so, so many polls ago, listed that many.
-fn is_whole_due(listed: Option<u64>, deltas: u32) -> bool {
-    listed.is_none_or(|listed| listed <= WHOLE_MAX) || deltas + 1 >= WHOLE_EVERY
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_is_listed_whole_each_time_and_more_than_a_page_every_tenth_time() {
-        assert!(is_whole_due(None, 0));
-        assert!((0..20).all(|deltas| is_whole_due(Some(WHOLE_MAX), deltas)));
-        let due: Vec<u32> = (0..10).filter(|deltas| is_whole_due(Some(WHOLE_MAX + 1), *deltas)).collect();
-        assert_eq!(due, [9]);
+    /// Says so once, when every point has answered that nobody is there.
+    fn say_nobody(&mut self, session: &mut Session) {
+        let have_answered = self.points.values().all(|state| state.has_answered);
+        let Some(lookup) = self.lookup.filter(|_| have_answered && !self.has_said_nobody) else { return };
+        self.has_said_nobody = true;
+        if !self.has_own && session.rendezvous().found(lookup).next().is_none() {
+            output::note("nobody is registered so far");
+        }
     }
 }

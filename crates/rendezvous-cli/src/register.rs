@@ -1,9 +1,10 @@
-//! `rendezvous register`: be registered with a point, for as long as the command runs.
+//! `rendezvous register`: be registered with points, for as long as the command runs.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use libp2p::PeerId;
 use rendezvous_record::Flavours;
-use rendezvous_swarm::client;
+use rendezvous_swarm::client::{self, ClientConfig};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     error::Error,
     keeper::{Keeper, Stay},
     output::Output,
-    session::Event,
+    session::{Event, Outcome},
     signals::Signals,
 };
 
@@ -23,7 +24,8 @@ pub(crate) async fn run(args: args::Register) -> Result<(), Error> {
     // Before anything can be registered that a signal would leave behind.
     let signals = if args.once { None } else { Some(Signals::listen()?) };
     let how = if args.once { Stay::Once } else { Stay::Refreshed };
-    let keeper = Keeper::start(&args.client, args.registration, how, Output::new(args.json)).await?;
+    let output = Output::new(args.json);
+    let keeper = Keeper::start(&args.client, args.registration, how, ClientConfig::default(), output).await?;
     match signals {
         Some(signals) => stay(keeper, signals).await,
         None => once(keeper).await,
@@ -44,34 +46,48 @@ async fn stay(mut keeper: Keeper, mut signals: Signals) -> Result<(), Error> {
     }
 }
 
-/// Registers in the flavours that the point keeps, and is done.
+/// Registers at each point in the flavours that it keeps, and is done.
 async fn once(mut keeper: Keeper) -> Result<(), Error> {
-    let point = keeper.session.point().peer;
-    let mut is_dual = None;
-    let mut deadline = None;
-    loop {
-        let event = match deadline {
+    let mut outcome = Outcome::default();
+    let mut is_dual: BTreeMap<PeerId, bool> = BTreeMap::new();
+    // Each point with the end of its time, once there is one.
+    let mut waiting: BTreeMap<PeerId, Option<Instant>> =
+        keeper.session.points().into_iter().map(|point| (point, None)).collect();
+    while !waiting.is_empty() {
+        let event = match waiting.values().flatten().min() {
             None => keeper.session.next().await?,
-            Some(deadline) => match timeout_at(deadline, keeper.session.next()).await {
+            Some(deadline) => match timeout_at(*deadline, keeper.session.next()).await {
                 Ok(event) => event?,
-                Err(_) => return Ok(()),
+                Err(_) => {
+                    let now = Instant::now();
+                    waiting.retain(|_, deadline| deadline.is_none_or(|deadline| deadline > now));
+                    continue;
+                }
             },
         };
         match event {
-            Event::Identified { is_dual: says } => is_dual = Some(says),
-            // The registration that stands is what was asked for.
-            Event::Rendezvous(client::Event::RegisterFailed { .. }) if keeper.flavour.is_some() => return Ok(()),
-            Event::Rendezvous(client::Event::RegisterFailed { failure, .. }) => {
-                return Err(keeper.session.error(failure));
+            Event::Identified { point, is_dual: says } => {
+                is_dual.insert(point, says);
+            }
+            Event::Rendezvous(client::Event::RegisterFailed { point, failure, .. }) => {
+                // The registration that stands is what was asked for.
+                let is_open = waiting.remove(&point).is_some();
+                if is_open && !keeper.is_granted(&point) {
+                    outcome.fail(&keeper.session, &point, keeper.session.error(&point, failure));
+                }
             }
             event => keeper.on_event(event)?,
         }
-        if keeper.flavour.is_some() {
-            deadline = deadline.or_else(|| Some(Instant::now() + BOTH_FLAVOURS_MAX));
+        let granted: Vec<PeerId> = waiting.keys().filter(|point| keeper.is_granted(point)).copied().collect();
+        for point in granted {
+            outcome.succeed();
             let registered = keeper.session.rendezvous().registered_flavours(keeper.id, &point);
-            if is_dual == Some(false) || registered == Flavours::BOTH {
-                return Ok(());
+            if is_dual.get(&point) == Some(&false) || registered == Flavours::BOTH {
+                waiting.remove(&point);
+            } else if let Some(deadline) = waiting.get_mut(&point) {
+                deadline.get_or_insert_with(|| Instant::now() + BOTH_FLAVOURS_MAX);
             }
         }
     }
+    outcome.result()
 }

@@ -1,9 +1,9 @@
-//! What the client commands share: a swarm that talks to one point, and what its events mean for the command.
+//! What the client commands share: a swarm that talks to one or several points, and what its events mean for the command.
 
-use std::{error::Error as StdError, io, path::Path, time::Duration};
+use std::{collections::BTreeMap, error::Error as StdError, io, path::Path, time::Duration};
 
 use libp2p::{
-    Swarm,
+    PeerId, Swarm,
     core::transport::timeout::TransportTimeoutError,
     futures::StreamExt,
     identify, noise, ping, quic,
@@ -21,6 +21,7 @@ use crate::{
     error::{Error, Unreachable},
     key::{self, Key},
     node::{self, Change, Listeners},
+    output,
 };
 
 /// Most pages of one walk: a point that never ends is left after so many.
@@ -37,22 +38,24 @@ pub(crate) struct Behaviour {
     pub(crate) rendezvous: client::Behaviour,
 }
 
-/// A client of one point.
+/// A client of one or several points.
 pub(crate) struct Session {
     swarm: Swarm<Behaviour>,
     listeners: Option<Listeners>,
-    point: Point,
+    /// Each peer once, in the order given.
+    points: Vec<Point>,
     dialect: Dialect,
     timeout: Duration,
-    /// Why the last dial to the point failed.
-    last_dial: Option<Unreachable>,
+    /// Why the last dial to a point failed.
+    last_dials: BTreeMap<PeerId, Unreachable>,
 }
 
 /// What a command has to know.
 pub(crate) enum Event {
     Rendezvous(client::Event),
-    /// The point has told its protocols.
+    /// A point has told its protocols.
     Identified {
+        point: PeerId,
         /// Whether it keeps a record of each envelope flavour.
         is_dual: bool,
     },
@@ -61,7 +64,7 @@ pub(crate) enum Event {
 }
 
 impl Session {
-    /// A client for the point and with the key that were asked for. Nothing is dialled before it is needed.
+    /// A client for the points and with the key that were asked for. Nothing is dialled before it is needed.
     pub(crate) fn start(args: &args::Client) -> Result<(Self, Key), Error> {
         Self::start_with(args, ClientConfig::default())
     }
@@ -69,15 +72,17 @@ impl Session {
     /// The same with settings of the state machine; its time-outs and bounds are those of the command line.
     pub(crate) fn start_with(args: &args::Client, config: ClientConfig) -> Result<(Self, Key), Error> {
         let key = key::load_or_create(args.key.as_deref().map(Path::new))?;
-        let point = args.point.clone();
-        if key.keypair.public().to_peer_id() == point.peer {
-            return Err(Error::PointIsSelf(point.peer));
+        let own = key.keypair.public().to_peer_id();
+        if args.point.iter().any(|point| point.peer == own) {
+            return Err(Error::PointIsSelf(own));
         }
         let timeout = Duration::from_secs(args.timeout);
         let config = client::Config {
             client: ClientConfig {
                 request_timeout: timeout + DEADLINE_MARGIN,
                 pages_per_walk_max: PAGES_MAX,
+                // Who says what is asked for with --ttl is told if a point will not have it.
+                adapts_ttl: false,
                 // Found peers are printed, not dialled.
                 peers_max: 0,
                 ..config
@@ -91,21 +96,45 @@ impl Session {
             ping: ping::Behaviour::default(),
             rendezvous: client::Behaviour::new(keypair.clone(), config),
         })?;
-        let added = swarm.behaviour_mut().rendezvous.add_point_address(point.peer, point.address.clone());
-        added.expect("the first address of the only point is within every bound");
-        let dialect = args.dialect;
-        let is_set = swarm.behaviour_mut().rendezvous.set_point_dialect(point.peer, dialect);
-        assert!(is_set, "the only point is within every bound");
-        Ok((Self { swarm, listeners: None, point, dialect, timeout, last_dial: None }, key))
+        let mut points: Vec<Point> = Vec::new();
+        for point in &args.point {
+            swarm.behaviour_mut().rendezvous.add_point_address(point.peer, point.address.clone())?;
+            if points.iter().all(|known| known.peer != point.peer) {
+                points.push(point.clone());
+            }
+            let is_set = swarm.behaviour_mut().rendezvous.set_point_dialect(point.peer, args.dialect);
+            assert!(is_set, "there are no more points than may have addresses");
+        }
+        Ok((Self { swarm, listeners: None, points, dialect: args.dialect, timeout, last_dials: BTreeMap::new() }, key))
     }
 
-    pub(crate) fn point(&self) -> &Point {
-        &self.point
+    /// The points, each once.
+    pub(crate) fn points(&self) -> Vec<PeerId> {
+        self.points.iter().map(|point| point.peer).collect()
     }
 
-    /// The dialect that is spoken with the point.
-    pub(crate) fn dialect(&self) -> Dialect {
-        self.dialect
+    /// Whether it matters which point something is said of.
+    pub(crate) fn has_several(&self) -> bool {
+        self.points.len() > 1
+    }
+
+    /// Whether the way to every point stays on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.points.iter().all(Point::is_loopback)
+    }
+
+    /// A point as it was given.
+    pub(crate) fn name(&self, point: &PeerId) -> String {
+        self.point(point).map_or_else(|| point.to_string(), ToString::to_string)
+    }
+
+    /// Where something happened, for a sentence that need not say it where there is one point.
+    pub(crate) fn place(&self, point: &PeerId) -> String {
+        if self.has_several() { format!(" at {}", self.name(point)) } else { String::new() }
+    }
+
+    fn point(&self, point: &PeerId) -> Option<&Point> {
+        self.points.iter().find(|known| known.peer == *point)
     }
 
     pub(crate) fn rendezvous(&mut self) -> &mut client::Behaviour {
@@ -137,19 +166,21 @@ impl Session {
                 SwarmEvent::Behaviour(BehaviourEvent::Rendezvous(event)) => return Ok(Event::Rendezvous(event)),
                 SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
                     peer_id, info, ..
-                })) if peer_id == self.point.peer => {
+                })) if self.point(&peer_id).is_some() => {
                     tracing::debug!(agent = info.agent_version, "the point has identified itself");
                     let is_dual = self.dialect == Dialect::Rendezvous && info.protocols.contains(&DUAL_PROTOCOL);
-                    return Ok(Event::Identified { is_dual });
+                    return Ok(Event::Identified { point: peer_id, is_dual });
                 }
-                SwarmEvent::ConnectionEstablished { peer_id, .. } if peer_id == self.point.peer => {
-                    tracing::debug!(point = %self.point, "connected");
-                    self.last_dial = None;
+                SwarmEvent::ConnectionEstablished { peer_id, .. } if self.point(&peer_id).is_some() => {
+                    tracing::debug!(point = self.name(&peer_id), "connected");
+                    self.last_dials.remove(&peer_id);
                 }
-                SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } if peer == self.point.peer => {
-                    tracing::debug!(point = %self.point, %error, "no connection");
+                SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. }
+                    if self.point(&peer).is_some() =>
+                {
+                    tracing::debug!(point = self.name(&peer), %error, "no connection");
                     if !matches!(error, DialError::DialPeerConditionFalse(_)) {
-                        self.last_dial = Some(unreachable(&error, self.timeout));
+                        self.last_dials.insert(peer, unreachable(&error, self.timeout));
                     }
                 }
                 _ => {}
@@ -157,13 +188,50 @@ impl Session {
         }
     }
 
-    /// What a failed request means.
-    pub(crate) fn error(&self, failure: Failure) -> Error {
-        match (&failure, &self.last_dial) {
+    /// What a request that failed at a point means.
+    pub(crate) fn error(&self, point: &PeerId, failure: Failure) -> Error {
+        let known = self.point(point).expect("only points that were given are asked");
+        match (&failure, self.last_dials.get(point)) {
             (Failure::Unreachable | Failure::TimedOut, Some(reason)) => {
-                Error::Unreachable { point: Box::new(self.point.clone()), reason: reason.clone() }
+                Error::Unreachable { point: Box::new(known.clone()), reason: reason.clone() }
             }
-            _ => Error::from_failure(failure, &self.point, self.dialect, self.timeout),
+            _ => Error::from_failure(failure, known, self.dialect, self.timeout),
+        }
+    }
+
+    /// The same as a remark: with several points, which one it is about is said where the error does not.
+    pub(crate) fn remark(&self, point: &PeerId, error: &Error) -> String {
+        let (error, name) = (error.to_string(), self.name(point));
+        if self.has_several() && !error.contains(&name) { format!("at {name}: {error}") } else { error }
+    }
+}
+
+/// What several points have come to: the command has done its work where one of them did it.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    has_succeeded: bool,
+    first: Option<Error>,
+}
+
+impl Outcome {
+    /// A point did it.
+    pub(crate) fn succeed(&mut self) {
+        self.has_succeeded = true;
+    }
+
+    /// A point did not; with several points that is remarked on.
+    pub(crate) fn fail(&mut self, session: &Session, point: &PeerId, error: Error) {
+        if session.has_several() {
+            output::note(session.remark(point, &error));
+        }
+        self.first.get_or_insert(error);
+    }
+
+    /// The result of the command, with the first error where no point did it.
+    pub(crate) fn result(self) -> Result<(), Error> {
+        match self.first {
+            Some(error) if !self.has_succeeded => Err(error),
+            _ => Ok(()),
         }
     }
 }
