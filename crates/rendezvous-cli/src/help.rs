@@ -42,6 +42,9 @@ It registers, keeps the registration, and shows who is registered: `+` who has c
 have changed, `-` who has gone. It goes on where the point is away, and registers again where the point has forgotten it. \
 Ctrl-C or SIGTERM withdraws the registration; a second Ctrl-C ends it at once.
 
+With several --point it registers with each and looks around at all of them, also while some are away; a peer is gone when \
+no point lists it.
+
 What each poll lists is told by `rendezvous discover --help`, and when it ends early by `rendezvous register --help`.";
 
 pub(crate) const REGISTER: &str = "\
@@ -54,7 +57,10 @@ most; a second Ctrl-C ends it at once.
 
 What may pass is tried again for as long as it runs: a point that is away, full or overloaded. It ends with status 3 if \
 the point refuses the first attempt because of the namespace, the TTL or the record, and with 5 if the peer is no \
-rendezvous point.";
+rendezvous point.
+
+With several --point it registers with each. A point for which it would end is left with a note, and it ends if that was \
+the last; with --once, the status is 0 if one of them did it.";
 
 pub(crate) const DISCOVER: &str = "\
 Example, where PEER is the peer id that `rendezvous serve` prints:
@@ -74,14 +80,19 @@ In the waku dialect a poll is a random choice of at most 1000 registrations; whe
 the lifetime ends.
 
 A point that is away is told of once, and tried on at intervals that grow to 30 s; after a restart it lists who has \
-registered again.";
+registered again. The time between polls varies by an eighth, so that clients do not ask in step.
+
+With several --point, what they list is merged: each peer once, with the newest of its records, the longest time left and \
+the points that list it. It is printed when the last point has answered; at most 100,000 registrations are taken of each. \
+The status is 0 if one of them has answered; notes tell of the others.";
 
 pub(crate) const UNREGISTER: &str = "\
 Example, where PEER is the peer id that `rendezvous serve` prints:
   rendezvous unregister --namespace chat --key ./me.key \\
     --point /ip4/127.0.0.1/tcp/62649/p2p/$PEER
 
-The protocol has no answer to this: it is done when the request is written to a point that speaks the protocol.";
+The protocol has no answer to this: it is done when the request is written to a point that speaks the protocol. With \
+several --point, the status is 0 if that is so at one of them; notes tell of the others.";
 
 pub(crate) const KEY: &str = "\
 Examples:

@@ -3,6 +3,7 @@
 pub mod desk;
 pub mod fixtures;
 pub mod simulation;
+pub mod points;
 mod world;
 
 pub use world::{Network, World};

@@ -39,7 +39,8 @@ const WHOLE_EVERY: u32 = 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookupConfig {
     /// Time from one poll of a point to its next, [`LOOKUP_EVERY_MIN`](super::LOOKUP_EVERY_MIN) to
-    /// [`LOOKUP_EVERY_MAX`](super::LOOKUP_EVERY_MAX), jittered by an eighth. Default: `None`, each point is asked once.
+    /// [`LOOKUP_EVERY_MAX`](super::LOOKUP_EVERY_MAX), jittered by an eighth. Peers renew with an eighth of their lifetime
+    /// left: polls further apart than that see some of them gone for a while. Default: `None`, each point is asked once.
     pub every: Option<Duration>,
     /// Whether every poll lists everything, however much that is: see "Lookups" in the module's documentation.
     /// Default: no.
