@@ -2,8 +2,8 @@
 
 pub mod desk;
 pub mod fixtures;
-pub mod simulation;
 pub mod points;
+pub mod simulation;
 mod world;
 
 pub use world::{Network, World};

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use libp2p_identity::PeerId;
-use rendezvous_wire::{Limit, Namespace};
+use rendezvous_wire::{Dialect, Limit, Namespace};
 
 use super::{
     Client, LOOKUP_POINTS_MAX, LOOKUPS_MAX, Timer,
@@ -287,6 +287,7 @@ impl Client {
     pub(super) fn begin_walk(&mut self, id: LookupId, point: PeerId) {
         let now = self.now;
         let left_alone_until = self.points.backoff_until(&point, now);
+        let dialect = self.dialect_of(&point);
         let query = QueryId(self.next_id());
         let Some(lookup) = self.lookups.all.get_mut(&id) else { return };
         let Some(leg) = lookup.legs.get_mut(&point) else { return };
@@ -300,7 +301,9 @@ impl Client {
         }
         (leg.due, leg.is_commanded, leg.last_try) = (None, false, Some(now));
         lookup.walk += 1;
-        let is_whole = lookup.config.lists_everything || is_whole_due(leg.listed, leg.polls_since);
+        // In the Waku dialect it is a random choice, whatever is asked for.
+        let can_be_whole = dialect == Dialect::Rendezvous;
+        let is_whole = can_be_whole && (lookup.config.lists_everything || is_whole_due(leg.listed, leg.polls_since));
         let (number, skipped) = (lookup.walk, Skipped::default());
         leg.walk = Some(Walk { query, number, is_whole, started_at: now, pages: 0, listed: 0, skipped });
         self.lookups.walks += 1;

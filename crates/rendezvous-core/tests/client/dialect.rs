@@ -4,7 +4,10 @@
 
 use bytes::Bytes;
 use rendezvous_core::{
-    client::{Answer, AnswerReader, ClientConfig, Event, Failure, From, Outbound, POINT_DIALECTS_MAX, RequestKind},
+    client::{
+        Answer, AnswerReader, ClientConfig, Event, Failure, From, LookupConfig, Outbound, POINT_DIALECTS_MAX,
+        RequestKind,
+    },
     server::{Registered, Requester, Server, ServerConfig, WakuCommand, waku_registered_frame},
 };
 use rendezvous_record::{Flavour, Limits, VerifiedRecord};
@@ -74,14 +77,15 @@ fn a_registration_never_lapses_at_a_point_that_answers() {
     let mut renewals = 0;
     while rig.now < end {
         for request in rig.requests() {
-            let (payload, _) = frame::split(&request.frame, usize::MAX).unwrap().unwrap();
+            let (payload, _) = frame::split(&request.frame, usize::MAX).expect("a frame").expect("a whole frame");
             let payload = Bytes::copy_from_slice(payload);
             let Ok(WakuCommand::Register(register)) = reader.read(&peer, &payload) else { panic!("a REGISTER") };
             let registered = server.handle_register(rig.now, &Requester::new(peer), register);
             let Ok(Registered::Done(ttl)) = registered else { panic!("it is granted") };
             let frame = waku_registered_frame(ttl);
-            let payload = Bytes::copy_from_slice(frame::split(&frame, usize::MAX).unwrap().unwrap().0);
-            let answer = answers.read_in(request.dialect, request.kind, Some(&chat()), payload).unwrap();
+            let payload =
+                Bytes::copy_from_slice(frame::split(&frame, usize::MAX).expect("a frame").expect("a whole frame").0);
+            let answer = answers.read_in(request.dialect, request.kind, Some(&chat()), payload).expect("it is valid");
             rig.answer(&request, answer);
             renewals += 1;
         }
@@ -148,7 +152,7 @@ fn each_query_is_a_fresh_choice_without_a_cookie() {
         let payload = Bytes::from(waku::Response::Discover(answer).to_message().encode());
         let answer = AnswerReader::new(Limits::default())
             .read_in(request.dialect, request.kind, request.namespace.as_ref(), payload)
-            .unwrap();
+            .expect("it is valid");
         rig.answer(&request, answer);
         let Event::Discovered { query: told, registrations, more, page, .. } = rig.event() else { panic!("a page") };
         assert_eq!((told, more, page), (query, false, 1));
@@ -222,4 +226,21 @@ fn points_of_another_dialect_are_bounded() {
     assert!(!rig.client.set_point_dialect(rig.now, one_more, Dialect::Waku));
     assert!(rig.client.set_point_dialect(rig.now, point(0), Dialect::Rendezvous));
     assert!(rig.client.set_point_dialect(rig.now, one_more, Dialect::Waku));
+}
+
+#[test]
+fn what_a_random_choice_leaves_out_is_not_gone() {
+    let mut rig = waku_rig();
+    let config = LookupConfig { lists_everything: true, ..LookupConfig::default() };
+    let lookup = rig.client.look_up(rig.now, Some(chat()), [point(0)], config);
+    for number in 2..5 {
+        let request = rig.request();
+        assert_eq!(request.dialect, Dialect::Waku);
+        rig.answer(&request, page(vec![found(&chat(), number, 20)], None));
+        assert!(rig.events().iter().all(|event| !matches!(event, Event::LookupPolled { is_whole: true, .. })));
+        rig.client.look_up_again(rig.now, lookup);
+    }
+    assert_eq!(rig.client.found(rig.now, lookup).count(), 3);
+    rig.pass(secs(20));
+    assert_eq!(rig.client.found(rig.now, lookup).count(), 0, "their time has ended");
 }
