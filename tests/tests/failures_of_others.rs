@@ -17,6 +17,8 @@
 //! | one long TTL keeps all expired entries behind it | `rendezvous-core/src/server/registry/tests.rs`, `one_long_ttl_at_the_head_keeps_nothing_behind_it` |
 //! | DISCOVER of unknown namespaces creates entries | `rendezvous-core/tests/server.rs`, `an_unknown_namespace_is_an_empty_page_and_leaves_nothing_behind` |
 //! | an answer larger than the reader's limit | besides here: `rendezvous-wire/tests/page.rs`, `a_full_page_has_no_room_for_one_more_and_stays_within_what_everybody_reads` |
+//! | one dead point stops discovery | besides here: `rendezvous-core/tests/client/lookups.rs`, `one_dead_point_stops_no_lookup_and_is_asked_again_after_its_back_off`; `rendezvous-sim/tests/five_points.rs` |
+//! | a point's results are dialled without a cap | besides here: `rendezvous-swarm/tests/client_requests.rs`, `no_more_addresses_are_offered_than_the_limits_allow` |
 //! | a random choice that is none | besides here: `rendezvous-core/src/server/registry/sample.rs`, `each_of_500_is_drawn_as_often_as_any_other` |
 //! | a TTL taken for nanoseconds | besides here: `tests/conformance.rs`, `a_registration_persists_until_its_ttl_expires` |
 

@@ -3,7 +3,7 @@
 mod client_common;
 
 use client_common::{Client, Conversation, Point, namespace, page, within};
-use libp2p::PeerId;
+use libp2p::{PeerId, swarm::SwarmEvent};
 use rendezvous_swarm::client::{Config, Event, Failure, From};
 
 const COOKIE: &[u8] = b"12345678";
@@ -205,6 +205,7 @@ async fn what_a_point_does_with_streams_is_remembered_over_connections() {
         assert_eq!(keeps_streams(&mut client), Some(true));
         drop(stream);
         client.swarm.disconnect_peer_id(id).expect("it is connected");
+        while !matches!(client.swarm_event().await, SwarmEvent::ConnectionClosed { .. }) {}
         // The first stream of the new connection is kept without a trial.
         let script = async {
             let mut stream = point.accept().await;

@@ -1,12 +1,13 @@
 //! What befalls a single client.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use libp2p_rendezvous::{ErrorCode, client::RegisterError};
 use rendezvous_core::client::{Answer, Client, ClientConfig, RequestKind};
 use rendezvous_sim::{Network, World, fixtures, fixtures::EPOCH};
 use rendezvous_swarm::{
-    client::{Event, Failure, Fault, From},
+    client::{Event, Failure, Fault, From, LookupConfig},
     server,
 };
 use rendezvous_tests::{
@@ -32,6 +33,58 @@ async fn a_silent_point_hangs_nobody() {
         assert_eq!(outcome.unwrap_err(), Failure::TimedOut);
         let id = client.register("chat", point.peer, 7_200).await;
         assert_eq!(client.not_registered(id).await, Failure::TimedOut);
+    })
+    .await;
+}
+
+/// "One dead point stops discovery; records are not shared between points."
+#[tokio::test]
+async fn a_dead_and_a_silent_point_stop_neither_registration_nor_discovery() {
+    in_time(async {
+        let dead = ours::point(|_| {}).await;
+        let (dead_peer, dead_address) = (dead.peer, dead.address.clone());
+        dead.stop().await;
+        let silent = raw::point(|_| Reply::Silence).await;
+        let (one, two) = (ours::point(|_| {}).await, ours::point(|_| {}).await);
+        let points = [dead_peer, silent.peer, one.peer, two.peer];
+
+        // Each of two peers is registered with one of the two points that work.
+        let (mut first, mut second) = (ours::client().await, ours::client().await);
+        for (client, point) in [(&mut first, &one), (&mut second, &two)] {
+            client.knows_point(point.peer, &point.address).await;
+            let id = client.register("chat", point.peer, 7_200).await;
+            client.registered(id).await;
+        }
+
+        let mut reader = ours::client().await;
+        for (peer, address) in [
+            (dead_peer, &dead_address),
+            (silent.peer, &silent.address),
+            (one.peer, &one.address),
+            (two.peer, &two.address),
+        ] {
+            reader.knows_point(peer, address).await;
+        }
+        let id = reader.role(move |client| client.register(namespace("chat"), points, None)).await;
+        let lookup =
+            reader.role(move |client| client.look_up(Some(namespace("chat")), points, LookupConfig::default())).await;
+        let (mut registered, mut polled, mut failed) = (0, 0, 0);
+        while registered < 4 || polled < 2 || failed < 1 {
+            match reader.event().await {
+                // In both flavours at each.
+                Event::Registered { id: told, .. } => registered += u32::from(told == id),
+                Event::LookupPolled { .. } => polled += 1,
+                Event::LookupFailed { point, failure, .. } => {
+                    assert_eq!((point, failure), (dead_peer, Failure::Unreachable));
+                    failed += 1;
+                }
+                _ => {}
+            }
+        }
+        // Nothing has waited for the silent point, whose time is not over.
+        let found: BTreeSet<_> =
+            reader.role(move |client| client.found(lookup).map(|merged| merged.record.peer_id()).collect()).await;
+        assert_eq!(found, BTreeSet::from([first.peer, second.peer]));
     })
     .await;
 }
