@@ -1,7 +1,7 @@
 //! The configuration of `serve`: a file, the environment and flags, of which the later override the earlier.
 //!
-//! [`table`] lists the settings, and everything else follows it: [`file`], [`environment`] and [`flags`] read, [`check`]
-//! finds contradictions, [`report`] shows. [`Settings`] is what is left for the point to use.
+//! `table` lists the settings, and everything else follows it: `file`, `environment` and `flags` read, `check`
+//! finds contradictions, `report` shows. [`Settings`] is what is left for the point to use.
 
 mod check;
 mod environment;
