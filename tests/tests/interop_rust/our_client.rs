@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use libp2p_rendezvous::server;
 use rendezvous_record::{Flavour, Flavours};
 use rendezvous_swarm::client::{Event, Failure, Fault, From};
-use rendezvous_tests::{in_time, ours, theirs};
+use rendezvous_tests::{in_time, node::Options, ours, theirs};
 use rendezvous_wire::{Status, Ttl};
 
 /// A point of theirs, and a client of ours that knows where it is.
@@ -174,12 +174,26 @@ async fn a_registration_ends_at_its_point_when_the_owner_is_gone() {
 }
 
 #[tokio::test]
+async fn a_ttl_that_it_refuses_without_a_word_is_asked_for_otherwise_and_its_bound_remembered() {
+    in_time(async {
+        let (point, mut client) = at_their_point(|config| config).await;
+        let (peer, id) = (point.peer, client.register("chat", point.peer, 60).await);
+        client.registered(id).await;
+        let known = client.role(move |client| client.point_memory(&peer).cloned()).await.unwrap();
+        assert_eq!((known.flavour, known.ttl_min), (Some(Flavour::Legacy), Some(Ttl::DEFAULT)));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn its_refusals_are_typed_failures() {
     in_time(async {
         let refused = |status| Failure::Refused { status, text: String::new() };
 
         // Below its minimum of two hours.
-        let (point, mut client) = at_their_point(|config| config).await;
+        let point = theirs::point(|config| config).await;
+        let mut client = ours::client_with(Options::default(), |config| config.client.adapts_ttl = false).await;
+        client.knows_point(point.peer, &point.address).await;
         let id = client.register("chat", point.peer, 60).await;
         let failure = client.not_registered(id).await;
         assert_eq!(failure, refused(Status::InvalidTtl));
