@@ -68,3 +68,17 @@ pub enum ResponseError {
     #[error("{0} is not a response")]
     NotAResponse(MessageType),
 }
+
+/// Why bytes are no [`PeerInfo`](crate::PeerInfo).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum NotPeerInfo {
+    /// They are no message.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// They have a signature, as a signed envelope does.
+    #[error("peer info has a signature")]
+    Signed,
+    /// There is no id, or one that is no multihash, as a public key is none.
+    #[error("peer info has no peer id")]
+    Id,
+}

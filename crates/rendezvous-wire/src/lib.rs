@@ -43,6 +43,7 @@ pub mod frame;
 mod message;
 mod namespace;
 mod page;
+mod peer_info;
 mod reader;
 mod request;
 mod status;
@@ -53,12 +54,13 @@ pub mod waku;
 pub use codec::{CodecError, FrameCodec};
 pub use cookie::{COOKIE_BYTES_END, Cookie, CookieTooLong, PositionCookie, UndecodableCookie};
 pub use dialect::{Dialect, Dialects, ParseDialectError};
-pub use error::{DecodeError, Malformed, RequestError, ResponseError};
+pub use error::{DecodeError, Malformed, NotPeerInfo, RequestError, ResponseError};
 pub use message::{
     Discover, DiscoverResponse, Message, Register, RegisterResponse, Registrations, RegistrationsIter, Unregister,
 };
 pub use namespace::{InvalidNamespace, NAMESPACE_BYTES_MAX, Namespace};
 pub use page::{Page, PageWriter};
+pub use peer_info::PeerInfo;
 pub use request::{Request, Response};
 pub use status::{MessageType, Status};
 pub use ttl::{Limit, Ttl};

@@ -33,7 +33,8 @@ pub struct Message<'a> {
 pub struct Register<'a> {
     /// Field 1, `ns`: UTF-8 by the schema, unchecked here; see [`Namespace::parse`](crate::Namespace::parse).
     pub namespace: Option<&'a [u8]>,
-    /// Field 2, `signedPeerRecord`: a signed envelope, not looked into.
+    /// Field 2, `signedPeerRecord`: a signed envelope, not looked into. Some implementations write a
+    /// [`PeerInfo`](crate::PeerInfo) here.
     pub signed_peer_record: Option<&'a [u8]>,
     /// Field 3, `ttl` in seconds; see [`Ttl::from_wire`](crate::Ttl::from_wire).
     pub ttl_secs: Option<u64>,
