@@ -56,7 +56,9 @@
 //! [libp2p rendezvous protocol]: https://github.com/libp2p/specs/blob/master/rendezvous/README.md
 
 pub mod client;
+mod kind;
 pub mod server;
 mod time;
 
+pub use kind::RecordKind;
 pub use time::Time;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_core::server::{
-    Change, ChangeId, CommitFailed, Event, Refusal, Registered, Requester, Server, ServerConfig, registered_frame,
+    Change, ChangeId, CommitFailed, Event, Reads, Refusal, Registered, Requester, Server, ServerConfig,
+    registered_frame,
 };
 use rendezvous_record::{Flavour, Flavours};
 use rendezvous_sim::{
@@ -288,7 +289,10 @@ fn a_requester_gets_only_what_it_reads() {
     let all = [(peer(1), standard), (peer(2), legacy), (peer(3), standard)];
     assert_eq!(read(&mut point, &stranger(), Some(Flavours::BOTH)), all);
     // … comes before what it registered with …
-    let known = |number, agent_reads| Requester { agent_reads, may_wait: true, ..Requester::new(peer(number)) };
+    let known = |number, agent_reads: Option<Flavours>| {
+        let agent_reads = agent_reads.map(Reads::Envelopes);
+        Requester { agent_reads, may_wait: true, ..Requester::new(peer(number)) }
+    };
     assert_eq!(read(&mut point, &known(2, None), Some(Flavours::STANDARD)), only_standard);
     assert_eq!(read(&mut point, &known(2, Some(Flavours::STANDARD)), None), only_legacy);
     assert_eq!(read(&mut point, &known(3, None), None), all);

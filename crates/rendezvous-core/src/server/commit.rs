@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use rendezvous_record::Flavour;
 use rendezvous_wire::Namespace;
 
 use super::admission::IpPrefix;
-use crate::Time;
+use crate::{RecordKind, Time};
 
 /// Names a change that waits to be committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,8 +38,8 @@ pub enum Change {
         peer: PeerId,
         /// Where.
         namespace: Namespace,
-        /// Of this flavour.
-        flavour: Flavour,
+        /// Of this kind.
+        kind: RecordKind,
     },
 }
 
@@ -53,9 +52,9 @@ pub struct Put {
     pub namespace: Namespace,
     /// Place in the order of all registrations; grows for the life of the registry, over restarts.
     pub position: u64,
-    /// Flavour of the record.
-    pub flavour: Flavour,
-    /// The signed envelope, as received.
+    /// Kind of the record.
+    pub kind: RecordKind,
+    /// The signed envelope, as received; the `PeerInfo`, if it is unsigned.
     pub record: Bytes,
     /// When the record ends.
     pub ends: Time,

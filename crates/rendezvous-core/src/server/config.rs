@@ -77,6 +77,9 @@ pub struct ServerConfig {
     pub record_limits: Limits,
     /// Flavours of envelope that REGISTER may carry. Default both.
     pub accepts: Flavours,
+    /// Whether REGISTER may carry a `PeerInfo` without a signature, as py-libp2p and berty's Go write it, and such requesters
+    /// are served in that form. Default no. Unsigned records are kept apart: see [`Server`](super::Server).
+    pub legacy_peer_info: bool,
     /// What a requester reads of whom nothing is known, where both flavours are there. Default the standard flavour,
     /// which every implementation but one reads.
     pub unknown_reads: Flavours,
@@ -114,6 +117,7 @@ impl Default for ServerConfig {
             page_bytes_max: frame::PAGE_BYTES_MAX,
             record_limits: Limits::default(),
             accepts: Flavours::BOTH,
+            legacy_peer_info: false,
             unknown_reads: Flavours::from(Flavour::Standard),
             events_max: 0,
             deferred_commit: false,

@@ -1,10 +1,10 @@
 //! What has happened, for whoever listens, and counters.
 
 use libp2p_identity::PeerId;
-use rendezvous_record::Flavour;
 use rendezvous_wire::{Namespace, Ttl};
 
 use super::refusal::{Refusal, RefusalCounts};
+use crate::RecordKind;
 
 /// Something that has happened at the point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub enum Event {
         peer: PeerId,
         /// Where.
         namespace: Namespace,
-        /// Flavour of the record.
-        flavour: Flavour,
+        /// Kind of the record.
+        kind: RecordKind,
         /// Granted.
         ttl: Ttl,
         /// Whether the peer was registered there already.
@@ -66,6 +66,8 @@ pub enum Event {
 pub struct Stats {
     /// Registrations of (peer, namespace) held.
     pub registrations: usize,
+    /// Of these, without a signature: zero, unless [`ServerConfig::legacy_peer_info`](super::ServerConfig) is set.
+    pub unsigned: usize,
     /// Namespaces that hold one.
     pub namespaces: usize,
     /// Bytes of the records held.

@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use rendezvous_record::Flavour;
 use rendezvous_wire::Namespace;
 
 use super::{
     admission::IpPrefix,
     commit::{Change, Put},
 };
-use crate::Time;
+use crate::{RecordKind, Time};
 
 /// A registration of (peer, namespace) as a store keeps it: the fold of its [`Change`]s.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,18 +21,18 @@ pub struct Kept {
     pub position: u64,
     /// Where the last REGISTER came from.
     pub prefix: Option<IpPrefix>,
-    /// At most one per flavour, at least one.
+    /// At most one per kind, at least one.
     pub records: Vec<KeptRecord>,
 }
 
 /// A record of a [`Kept`] registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptRecord {
-    /// Its flavour.
-    pub flavour: Flavour,
+    /// Its kind.
+    pub kind: RecordKind,
     /// When it ends.
     pub ends: Time,
-    /// The signed envelope, as received.
+    /// The signed envelope, as received; the `PeerInfo`, if it is unsigned.
     pub record: Bytes,
 }
 
@@ -44,9 +43,9 @@ impl Kept {
         match change {
             Change::Put(put) => Some(Self::put(before, put)),
             Change::Remove { .. } => None,
-            Change::Forget { flavour, .. } => {
+            Change::Forget { kind, .. } => {
                 let mut kept = before?;
-                kept.records.retain(|record| record.flavour != *flavour);
+                kept.records.retain(|record| record.kind != *kind);
                 (!kept.records.is_empty()).then_some(kept)
             }
         }
@@ -54,9 +53,11 @@ impl Kept {
 
     fn put(before: Option<Self>, put: &Put) -> Self {
         let mut records = before.map_or_else(Vec::new, |kept| kept.records);
-        records.retain(|record| record.flavour != put.flavour);
-        records.push(KeptRecord { flavour: put.flavour, ends: put.ends, record: put.record.clone() });
-        records.sort_unstable_by_key(|record| record.flavour.index());
+        // A signed record ends the unsigned one; the other way round both stay, and the one that is signed counts while it
+        // lives.
+        records.retain(|record| record.kind != put.kind && record.kind != RecordKind::Unsigned);
+        records.push(KeptRecord { kind: put.kind, ends: put.ends, record: put.record.clone() });
+        records.sort_unstable_by_key(|record| record.kind.index());
         let (peer, namespace) = (put.peer, put.namespace.clone());
         Self { peer, namespace, position: put.position, prefix: put.prefix, records }
     }

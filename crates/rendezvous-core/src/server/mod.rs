@@ -6,18 +6,21 @@ mod config;
 mod event;
 mod hash;
 mod kept;
+mod page;
 mod pending;
+mod reads;
 mod refusal;
 mod registry;
 mod request;
 mod restore;
+mod unsigned;
 mod waku;
 
 use std::collections::VecDeque;
 
 use libp2p_identity::PeerId;
 use rand_chacha::ChaCha8Rng;
-use rendezvous_record::Flavours;
+use rendezvous_record::{Flavour, Flavours};
 use rendezvous_wire::{
     MessageType, Namespace, Page, PageWriter, PositionCookie, RegisterResponse, Response, Status, Ttl,
 };
@@ -31,7 +34,8 @@ pub use self::{
     },
     event::{Event, Stats},
     kept::{Kept, KeptRecord},
-    refusal::{Refusal, RefusalCounts, RefusalKind, STATUS_TEXT_BYTES_MAX},
+    reads::{Reads, reads_of_agent},
+    refusal::{PeerInfoFault, Refusal, RefusalCounts, RefusalKind, STATUS_TEXT_BYTES_MAX},
     request::{Command, Discover, Register, Rejected, RequestReader, Unregister},
     restore::{NotRestorable, Restore},
     waku::{Sample, WakuCommand, WakuReader, waku_registered_frame},
@@ -40,9 +44,9 @@ use self::{
     admission::{Limiter, Policies},
     hash::Keys,
     pending::{Forget, Pending, PendingChange},
-    registry::{Record, Registry},
+    registry::{Expired, Record, Registry},
 };
-use crate::Time;
+use crate::{RecordKind, Time};
 
 /// Slots that one request may touch to take out what has ended: a bound on what it pays for others.
 const EXPIRY_PER_REQUEST: usize = 32;
@@ -72,6 +76,14 @@ const REGISTRATION_BYTES_GUESS: usize = 256;
 /// 4. Call [`Server::handle_timeout`] when the time that [`Server::poll_timeout`] names has come; ask again after it.
 /// 5. If events are wanted ([`ServerConfig::events_max`]), drain [`Server::poll_event`].
 ///
+/// # Records without a signature
+/// With [`ServerConfig::legacy_peer_info`] REGISTER may carry a `PeerInfo`, of the peer that sends it alone. Such registrations
+/// are in a registry of their own, under the same quotas and positions, and are listed to requesters that read this form
+/// ([`Reads::PeerInfo`]) and to nobody else. These are also told of the signed registrations, in that form.
+///
+/// A signed record takes the place of an unsigned one of the same peer and namespace, and never the other way round: an
+/// unsigned REGISTER where a signed one stands changes nothing, and is granted for no longer than that stands.
+///
 /// `now` is a parameter of all that changes state. Equal instants may interleave; one earlier than the latest seen counts
 /// as the latest.
 ///
@@ -96,6 +108,8 @@ const REGISTRATION_BYTES_GUESS: usize = 256;
 pub struct Server {
     config: ServerConfig,
     registry: Registry,
+    /// Registrations without a signature: none of a (peer, namespace) that `registry` holds, as far as it has not ended.
+    unsigned: Registry,
     now: Time,
     /// The highest position given out.
     position: u64,
@@ -117,8 +131,9 @@ pub struct Requester {
     pub peer: PeerId,
     /// Where its connection comes from, if that is an IP address.
     pub prefix: Option<IpPrefix>,
-    /// What its agent version tells of the flavours it reads; see [`reads_of_agent`].
-    pub agent_reads: Option<Flavours>,
+    /// What is known of what it reads: that it has registered unsigned earlier on its connection ([`Register::kind`]), or what
+    /// its agent version tells; see [`reads_of_agent`].
+    pub agent_reads: Option<Reads>,
     /// Whether more may become known of it soon, and it is worth waiting for that.
     pub may_wait: bool,
 }
@@ -134,7 +149,8 @@ impl Requester {
 /// How REGISTER went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
-    /// It is registered, for so long.
+    /// It is registered, for so long: as long as was asked for, or, where the record is unsigned and a signed one stands in its
+    /// place, as long as that stands.
     Done(Ttl),
     /// It is registered once the change is committed; the answer comes from [`Server::handle_committed`].
     Pending(ChangeId),
@@ -173,6 +189,7 @@ impl Server {
             by_prefix: Limiter::new(config.rate_per_prefix, keys),
             config,
             registry: Registry::new(now, keys),
+            unsigned: Registry::new(now, keys),
             now,
             // The wall clock in microseconds: after a restart without a store, above every position before it, so that
             // an old cookie lists everything again and skips nothing.
@@ -228,6 +245,12 @@ impl Server {
     ) -> Result<Registered, Refusal> {
         self.advance(now);
         let peer = &requester.peer;
+        let kind = register.kind();
+        if kind == RecordKind::Unsigned
+            && let Some(left) = self.signed_ttl(peer, register.namespace)
+        {
+            return Ok(Registered::Done(register.ttl.min(left)));
+        }
         let is_new = !self.is_registered_or_pending(peer, register.namespace);
         let growth = self.growth(peer, &register);
         self.check_quotas(requester, &register, is_new, growth).inspect_err(|refusal| self.refused(peer, refusal))?;
@@ -236,15 +259,14 @@ impl Server {
             peer: *peer,
             namespace: self.interned(register.namespace),
             position: self.position,
-            flavour: register.record.flavour(),
-            record: register.record.envelope().clone(),
+            kind,
+            record: register.record.bytes().clone(),
             ends: self.now + core::time::Duration::from_secs(register.ttl.as_secs()),
             prefix: requester.prefix,
         };
         let peer_range = register.record.peer_id_range();
         if !self.config.deferred_commit {
-            self.apply_put(&put, peer_range.start, peer_range.len(), register.ttl);
-            return Ok(Registered::Done(register.ttl));
+            return Ok(Registered::Done(self.apply_put(&put, peer_range.start, peer_range.len(), register.ttl)));
         }
         self.pending.reserve(&put, is_new, growth as u64);
         Ok(Registered::Pending(self.queue(Change::Put(put), Some(register.ttl), peer_range.start, peer_range.len())))
@@ -261,6 +283,7 @@ impl Server {
             Some(_) => Vec::new(),
             None => {
                 let mut namespaces = self.registry.namespaces_of(peer_bytes);
+                namespaces.extend(self.unsigned.namespaces_of(peer_bytes));
                 namespaces.extend(self.pending.puts_of(peer).map(|put| put.namespace.clone()));
                 namespaces.sort_unstable();
                 namespaces.dedup();
@@ -302,21 +325,9 @@ impl Server {
         // A position above the highest given out is of another life of this point: the listing starts afresh.
         let after = if discover.after > self.position { 0 } else { discover.after };
         let mut page = PageWriter::new(self.config.page_bytes_max);
-        let there = discover.namespace.map_or(self.registry.len(), |name| self.registry.count_in(name));
+        let there = discover.namespace.map_or(self.len(), |name| self.count_in(name));
         page.reserve(discover.limit.count().min(there) * REGISTRATION_BYTES_GUESS);
-        let mut covered = after;
-        let scanned_max = discover.limit.count() + ENDED_PER_PAGE_MAX;
-        for served in self.registry.iter_after(self.now, discover.namespace, reads, after).take(scanned_max) {
-            if page.count() == discover.limit.count() {
-                break;
-            }
-            let Some(served) = served else { continue };
-            let namespace = served.namespace.as_str().as_bytes();
-            if !page.push(namespace, served.record, served.ttl_secs) {
-                break;
-            }
-            covered = served.position;
-        }
+        let covered = self.fill(&mut page, discover, reads, after);
         let cookie = PositionCookie { position: covered, namespace: discover.namespace };
         let page = page.finish(&cookie.encode());
         self.note_served(requester, discover.namespace, page.count());
@@ -373,7 +384,10 @@ impl Server {
     /// When [`Self::handle_timeout`] has something to do, at the latest; `None` when there is nothing to wait for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.registry.next_expiry()
+        match (self.registry.next_expiry(), self.unsigned.next_expiry()) {
+            (Some(signed), Some(unsigned)) => Some(signed.min(unsigned)),
+            (signed, unsigned) => signed.or(unsigned),
+        }
     }
 
     /// Takes out registrations that have ended: a bounded number, so [`Self::poll_timeout`] may name this instant again.
@@ -393,16 +407,19 @@ impl Server {
     /// Whether `peer` is registered in `namespace`.
     #[must_use]
     pub fn is_registered(&self, peer: &PeerId, namespace: &str) -> bool {
-        self.registry.contains(PeerBytes::new().of(peer), namespace)
+        let mut buffer = PeerBytes::new();
+        let peer = buffer.of(peer);
+        self.registry.contains(peer, namespace) || self.unsigned.contains(peer, namespace)
     }
 
     /// Counters, and what the point holds.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            registrations: self.registry.len(),
-            namespaces: self.registry.namespaces_len(),
-            record_bytes: self.registry.record_bytes(),
+            registrations: self.len(),
+            unsigned: self.unsigned.len(),
+            namespaces: self.registry.namespaces_len() + self.unsigned_namespaces().count(),
+            record_bytes: self.record_bytes(),
             ..self.stats
         }
     }
@@ -411,12 +428,44 @@ impl Server {
     /// in proportion to the registry, a hundredth of a second for a million registrations.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
-        self.registry.allocated_bytes()
+        self.registry.allocated_bytes() + self.unsigned.allocated_bytes()
     }
 
     /// The namespaces with registrations and the number of these, in no particular order.
     pub fn namespaces(&self) -> impl Iterator<Item = (&Namespace, u32)> {
-        self.registry.namespaces()
+        let signed = self.registry.namespaces();
+        let signed = signed.map(|(name, count)| (name, count + self.unsigned.count_in(name.as_str()) as u32));
+        signed.chain(self.unsigned_namespaces())
+    }
+
+    /// The namespaces that hold unsigned registrations alone.
+    fn unsigned_namespaces(&self) -> impl Iterator<Item = (&Namespace, u32)> {
+        self.unsigned.namespaces().filter(|(name, _)| self.registry.namespace(name.as_str()).is_none())
+    }
+
+    fn len(&self) -> usize {
+        self.registry.len() + self.unsigned.len()
+    }
+
+    fn count_in(&self, namespace: &str) -> usize {
+        self.registry.count_in(namespace) + self.unsigned.count_in(namespace)
+    }
+
+    fn record_bytes(&self) -> u64 {
+        self.registry.record_bytes() + self.unsigned.record_bytes()
+    }
+
+    /// The registry for records of a kind.
+    fn registry_of(&self, kind: RecordKind) -> &Registry {
+        match kind {
+            RecordKind::Signed(_) => &self.registry,
+            RecordKind::Unsigned => &self.unsigned,
+        }
+    }
+
+    /// How long a signed registration of the peer stands yet, if one does.
+    fn signed_ttl(&self, peer: &PeerId, namespace: &str) -> Option<Ttl> {
+        self.registry.ttl_secs(self.now, PeerBytes::new().of(peer), namespace).map(Ttl::from_secs)
     }
 
     /// Brings the clock forward and pays a share of what has ended meanwhile.
@@ -428,28 +477,36 @@ impl Server {
     fn expire(&mut self, budget: usize) {
         let mut budget = budget;
         while let Some(expired) = self.registry.pop_expired(self.now, &mut budget) {
-            let Ok(peer) = PeerId::from_bytes(&expired.peer) else { continue };
-            if self.config.deferred_commit {
-                for flavour in expired.flavours.iter() {
-                    self.forget(Forget { peer, namespace: expired.namespace.clone(), flavour });
-                }
+            self.expired(expired, RecordKind::Signed);
+        }
+        while let Some(expired) = self.unsigned.pop_expired(self.now, &mut budget) {
+            self.expired(expired, |_| RecordKind::Unsigned);
+        }
+    }
+
+    fn expired(&mut self, expired: Expired, kind: impl Fn(Flavour) -> RecordKind) {
+        let Ok(peer) = PeerId::from_bytes(&expired.peer) else { return };
+        if self.config.deferred_commit {
+            for kind in expired.flavours.iter().map(kind) {
+                self.forget(Forget { peer, namespace: expired.namespace.clone(), kind });
             }
-            self.recount(&peer, &expired.namespace);
-            if !expired.is_gone {
-                continue;
-            }
-            self.stats.expiries += 1;
-            if self.config.events_max > 0 {
-                self.emit(Event::Expired { peer, namespace: expired.namespace });
-            }
+        }
+        self.recount(&peer, &expired.namespace);
+        if !expired.is_gone {
+            return;
+        }
+        self.stats.expiries += 1;
+        if self.config.events_max > 0 {
+            self.emit(Event::Expired { peer, namespace: expired.namespace });
         }
     }
 
     /// Has the log forget a record that has ended, unless another one takes its place there.
     fn forget(&mut self, forget: Forget) {
-        let Forget { peer, namespace, flavour } = &forget;
-        let is_replaced = self.registry.has_record(PeerBytes::new().of(peer), namespace.as_str(), *flavour)
-            || self.pending.replace_ended(&forget);
+        let Forget { peer, namespace, kind } = &forget;
+        let is_replaced =
+            self.registry_of(*kind).has_record(PeerBytes::new().of(peer), namespace.as_str(), place(*kind))
+                || self.pending.replace_ended(&forget);
         if !is_replaced && !self.pending.push_forget(forget) {
             self.stats.forgets_dropped += 1;
         }
@@ -460,8 +517,8 @@ impl Server {
         if self.config.record_bytes_max == u64::MAX {
             return 0;
         }
-        let record = &register.record;
-        self.registry.growth(PeerBytes::new().of(peer), register.namespace, record.flavour(), record.envelope().len())
+        let (kind, len) = (register.kind(), register.record.bytes().len());
+        growth(&self.registry, &self.unsigned, PeerBytes::new().of(peer), register.namespace, kind, len)
     }
 
     /// A registration has changed or ended, or a put of it was not stored: the puts that wait for it count for something
@@ -472,10 +529,10 @@ impl Server {
         }
         let mut buffer = PeerBytes::new();
         let (peer_bytes, name) = (buffer.of(peer), namespace.as_str());
-        let is_there = self.registry.contains(peer_bytes, name);
-        let (registry, is_bounded) = (&self.registry, self.config.record_bytes_max < u64::MAX);
-        self.pending.recount(peer, namespace, is_there, |flavour, record_bytes| {
-            if is_bounded { registry.growth(peer_bytes, name, flavour, record_bytes) } else { 0 }
+        let (signed, unsigned, is_bounded) = (&self.registry, &self.unsigned, self.config.record_bytes_max < u64::MAX);
+        let is_there = signed.contains(peer_bytes, name) || unsigned.contains(peer_bytes, name);
+        self.pending.recount(peer, namespace, is_there, |kind, record_bytes| {
+            if is_bounded { growth(signed, unsigned, peer_bytes, name, kind, record_bytes) } else { 0 }
         });
     }
 
@@ -488,14 +545,14 @@ impl Server {
     ) -> Result<(), Refusal> {
         let (config, pending) = (&self.config, &self.pending);
         if pending.len >= config.pending_max
-            || pending.record_bytes + register.record.envelope().len() > config.pending_bytes_max
+            || pending.record_bytes + register.record.bytes().len() > config.pending_bytes_max
         {
             return Err(Refusal::Overloaded);
         }
         // A renewal changes no count, and bytes only by how much its record has grown.
         let slack = if is_new { 0 } else { config.record_bytes_max / 8 };
         let bytes_max = config.record_bytes_max.saturating_add(slack);
-        if growth > 0 && self.registry.record_bytes() + pending.bytes + growth as u64 > bytes_max {
+        if growth > 0 && self.record_bytes() + pending.bytes + growth as u64 > bytes_max {
             return Err(Refusal::BytesFull);
         }
         if !is_new {
@@ -503,13 +560,17 @@ impl Server {
         }
         let peer = &requester.peer;
         let max = config.registrations_per_peer_max;
-        let of_peer = self.registry.count_of(PeerBytes::new().of(peer)) + pending.new_of(peer);
+        let mut buffer = PeerBytes::new();
+        let peer_bytes = buffer.of(peer);
+        let of_peer = self.registry.count_of(peer_bytes) + self.unsigned.count_of(peer_bytes) + pending.new_of(peer);
         if of_peer >= max {
             return Err(Refusal::PeerFull { max });
         }
         if let Some(prefix) = requester.prefix {
             let max = config.registrations_per_prefix_max;
-            let of_prefix = self.registry.count_of_prefix(prefix) + pending.new_from(&prefix);
+            let of_prefix = self.registry.count_of_prefix(prefix)
+                + self.unsigned.count_of_prefix(prefix)
+                + pending.new_from(&prefix);
             if of_prefix >= max {
                 return Err(Refusal::PrefixFull { max });
             }
@@ -517,10 +578,10 @@ impl Server {
         let name = register.namespace;
         let max = self.policies.of(name).and_then(|policy| policy.registrations_max);
         let max = max.unwrap_or(config.registrations_per_namespace_max);
-        if max < usize::MAX && self.registry.count_in(name) + pending.new_in(name) >= max {
+        if max < usize::MAX && self.count_in(name) + pending.new_in(name) >= max {
             return Err(Refusal::NamespaceFull);
         }
-        if self.registry.len() + pending.new >= config.registrations_max || !self.registry.has_room() {
+        if self.len() + pending.new >= config.registrations_max || !self.registry_of(register.kind()).has_room() {
             return Err(Refusal::Full);
         }
         Ok(())
@@ -530,28 +591,35 @@ impl Server {
         self.is_registered(peer, namespace) || self.pending.puts_of(peer).any(|put| put.namespace.as_str() == namespace)
     }
 
-    /// What the requester reads: what it says itself, what it registered with, what its agent version tells, and else a
-    /// setting; `None` to wait for the agent version.
-    fn reads_of(&self, requester: &Requester, discover: &Discover<'_>) -> Option<Flavours> {
+    /// What the requester reads: what it says itself, what it registered with, what its connection tells, and else a setting;
+    /// `None` to wait for the agent version.
+    fn reads_of(&self, requester: &Requester, discover: &Discover<'_>) -> Option<Reads> {
+        let mut buffer = PeerBytes::new();
+        let peer = buffer.of(&requester.peer);
+        let is_unsigned = || self.unsigned.count_of(peer) > 0;
         let known = discover
             .reads
-            .or_else(|| self.registry.flavours_of(PeerBytes::new().of(&requester.peer)))
-            .or(requester.agent_reads);
+            .or_else(|| self.registry.flavours_of(peer))
+            .map(Reads::Envelopes)
+            .or_else(|| is_unsigned().then_some(Reads::PeerInfo))
+            .or(requester.agent_reads)
+            .filter(|reads| self.config.legacy_peer_info || *reads != Reads::PeerInfo);
         if known.is_some() {
             return known;
         }
         let there = self.registry.flavours_in(discover.namespace);
+        let is_nothing_there = discover.namespace.map_or(self.len(), |name| self.count_in(name)) == 0;
         match there {
-            Flavours::NONE => Some(Flavours::BOTH),
+            _ if is_nothing_there => Some(Reads::Envelopes(Flavours::BOTH)),
             _ if requester.may_wait => None,
-            Flavours::BOTH => Some(self.config.unknown_reads),
-            only => Some(only),
+            Flavours::BOTH | Flavours::NONE => Some(Reads::Envelopes(self.config.unknown_reads)),
+            only => Some(Reads::Envelopes(only)),
         }
     }
 
     /// The namespace with this name; its allocation is shared where the registry holds it.
     fn interned(&self, name: &str) -> Namespace {
-        match self.registry.namespace(name) {
+        match self.registry.namespace(name).or_else(|| self.unsigned.namespace(name)) {
             Some(namespace) => namespace.clone(),
             None => Namespace::new(name).expect("the reader of requests has checked the name"),
         }
@@ -570,7 +638,7 @@ impl Server {
                     self.put_failed(put, replaces_ended);
                     return Settled { id, result: Err(Refusal::StoreFailed) };
                 }
-                self.apply_put(put, pending.peer_start, pending.peer_len, ttl);
+                let ttl = self.apply_put(put, pending.peer_start, pending.peer_len, ttl);
                 Settled { id, result: Ok(Some(ttl)) }
             }
             (Change::Remove { peer, namespace, .. }, _) if stored => {
@@ -586,14 +654,27 @@ impl Server {
         self.refused(&put.peer, &Refusal::StoreFailed);
         self.recount(&put.peer, &put.namespace);
         if replaces_ended {
-            let (peer, namespace, flavour) = (put.peer, put.namespace.clone(), put.flavour);
-            self.forget(Forget { peer, namespace, flavour });
+            let (peer, namespace, kind) = (put.peer, put.namespace.clone(), put.kind);
+            self.forget(Forget { peer, namespace, kind });
         }
     }
 
-    fn apply_put(&mut self, put: &Put, peer_start: usize, peer_len: usize, ttl: Ttl) {
-        let record = Record { flavour: put.flavour, bytes: &put.record, peer_start, peer_len };
-        let renewed = self.registry.put(&put.namespace, record, put.position, put.ends, put.prefix);
+    /// Makes a put visible; for how long it is granted.
+    fn apply_put(&mut self, put: &Put, peer_start: usize, peer_len: usize, ttl: Ttl) -> Ttl {
+        let record = Record { flavour: place(put.kind), bytes: &put.record, peer_start, peer_len };
+        let renewed = match put.kind {
+            RecordKind::Signed(_) => {
+                let was_unsigned = self.unsigned.remove(PeerBytes::new().of(&put.peer), put.namespace.as_str());
+                self.registry.put(&put.namespace, record, put.position, put.ends, put.prefix) || was_unsigned
+            }
+            RecordKind::Unsigned => {
+                // One that was signed may have come before it while it waited.
+                if let Some(left) = self.signed_ttl(&put.peer, put.namespace.as_str()) {
+                    return ttl.min(left);
+                }
+                self.unsigned.put(&put.namespace, record, put.position, put.ends, put.prefix)
+            }
+        };
         self.recount(&put.peer, &put.namespace);
         if renewed {
             self.stats.renewals += 1;
@@ -601,13 +682,17 @@ impl Server {
             self.stats.registers += 1;
         }
         if self.config.events_max > 0 {
-            let (peer, namespace, flavour) = (put.peer, put.namespace.clone(), put.flavour);
-            self.emit(Event::Registered { peer, namespace, flavour, ttl, renewed });
+            let (peer, namespace, kind) = (put.peer, put.namespace.clone(), put.kind);
+            self.emit(Event::Registered { peer, namespace, kind, ttl, renewed });
         }
+        ttl
     }
 
     fn apply_remove(&mut self, peer: &PeerId, namespace: &Namespace) {
-        if !self.registry.remove(PeerBytes::new().of(peer), namespace.as_str()) {
+        let mut buffer = PeerBytes::new();
+        let peer_bytes = buffer.of(peer);
+        let was_signed = self.registry.remove(peer_bytes, namespace.as_str());
+        if !self.unsigned.remove(peer_bytes, namespace.as_str()) && !was_signed {
             return;
         }
         self.recount(peer, namespace);
@@ -644,12 +729,19 @@ pub fn registered_frame(ttl: Ttl) -> Vec<u8> {
     frame
 }
 
-/// What an agent version, as identify reports it, tells of the flavours its sender reads; `None` if nothing.
-///
-/// rust-libp2p's own rendezvous client fails a whole answer on one record of the standard flavour.
-#[must_use]
-pub fn reads_of_agent(agent_version: &str) -> Option<Flavours> {
-    agent_version.starts_with("rust-libp2p/").then_some(Flavours::LEGACY)
+/// Bytes by which a record is longer than what it would replace: the record of its kind, and what is unsigned, if it is signed.
+fn growth(signed: &Registry, unsigned: &Registry, peer: &[u8], namespace: &str, kind: RecordKind, len: usize) -> usize {
+    match kind {
+        RecordKind::Signed(flavour) => {
+            signed.growth(peer, namespace, flavour, len).saturating_sub(unsigned.bytes_of(peer, namespace))
+        }
+        RecordKind::Unsigned => unsigned.growth(peer, namespace, place(kind), len),
+    }
+}
+
+/// The place of a kind of record within its registry: the one for unsigned records has a single one.
+fn place(kind: RecordKind) -> Flavour {
+    kind.flavour().unwrap_or(Flavour::Standard)
 }
 
 /// Whether a request of this type is answered at all.

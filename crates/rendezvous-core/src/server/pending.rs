@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use libp2p_identity::PeerId;
-use rendezvous_record::Flavour;
 use rendezvous_wire::{Namespace, Ttl};
 
 use super::{
     admission::IpPrefix,
     commit::{Batch, BatchId, Change, ChangeId, CommitFailed, Put},
 };
+use crate::RecordKind;
 
 /// Records that have ended and go to the log without waiting for changes of peers: one write for many.
 const FORGETS_PER_BATCH: usize = 1_024;
@@ -22,14 +22,14 @@ const FORGETS_MAX: usize = 1 << 16;
 pub(super) struct Forget {
     pub(super) peer: PeerId,
     pub(super) namespace: Namespace,
-    pub(super) flavour: Flavour,
+    pub(super) kind: RecordKind,
 }
 
 /// A put that waits, as its peer's other requests must know of it, and what it counts for against the quotas.
 #[derive(Clone, Debug)]
 pub(super) struct PendingPut {
     pub(super) namespace: Namespace,
-    flavour: Flavour,
+    kind: RecordKind,
     prefix: Option<IpPrefix>,
     /// Whether the registration is there only once this is committed.
     is_new: bool,
@@ -86,9 +86,9 @@ impl Pending {
 
     /// Whether puts wait that are to come in the place of a record that has ended; if they fail, it is still there.
     pub(super) fn replace_ended(&mut self, forget: &Forget) -> bool {
-        let Forget { peer, namespace, flavour } = forget;
+        let Forget { peer, namespace, kind } = forget;
         let puts = self.puts.get_mut(peer).into_iter().flatten();
-        let puts = puts.filter(|put| put.flavour == *flavour && put.namespace == *namespace);
+        let puts = puts.filter(|put| put.kind == *kind && put.namespace == *namespace);
         puts.map(|put| put.replaces_ended = true).count() > 0
     }
 
@@ -111,7 +111,7 @@ impl Pending {
         let record_bytes = put.record.len();
         self.puts.entry(put.peer).or_default().push(PendingPut {
             namespace: put.namespace.clone(),
-            flavour: put.flavour,
+            kind: put.kind,
             prefix: put.prefix,
             is_new,
             bytes,
@@ -129,7 +129,7 @@ impl Pending {
     pub(super) fn release(&mut self, put: &Put) -> bool {
         let Some(puts) = self.puts.get_mut(&put.peer) else { return false };
         // In the order in which they were made.
-        let is_it = |waiting: &PendingPut| waiting.namespace == put.namespace && waiting.flavour == put.flavour;
+        let is_it = |waiting: &PendingPut| waiting.namespace == put.namespace && waiting.kind == put.kind;
         let Some(at) = puts.iter().position(is_it) else { return false };
         let released = puts.remove(at);
         if puts.is_empty() {
@@ -159,12 +159,12 @@ impl Pending {
         peer: &PeerId,
         namespace: &Namespace,
         is_there: bool,
-        growth: impl Fn(Flavour, usize) -> usize,
+        growth: impl Fn(RecordKind, usize) -> usize,
     ) {
         let puts = self.puts.get_mut(peer).into_iter().flatten();
         let mut puts: Vec<&mut PendingPut> = puts.filter(|put| put.namespace == *namespace).collect();
         for put in &mut puts {
-            let bytes = growth(put.flavour, put.record_bytes) as u64;
+            let bytes = growth(put.kind, put.record_bytes) as u64;
             self.bytes = self.bytes - put.bytes + bytes;
             put.bytes = bytes;
         }
@@ -216,8 +216,7 @@ impl Pending {
         self.next_batch += 1;
         // What is to be forgotten comes first: a put of the same record that waits was made after its end.
         let forgotten = forgets.iter().cloned();
-        let forgotten =
-            forgotten.map(|Forget { peer, namespace, flavour }| Change::Forget { peer, namespace, flavour });
+        let forgotten = forgotten.map(|Forget { peer, namespace, kind }| Change::Forget { peer, namespace, kind });
         let batch =
             Batch { id, changes: forgotten.chain(changes.iter().map(|pending| pending.change.clone())).collect() };
         self.batches.push_back(PendingBatch { id, changes, forgets, result: None });

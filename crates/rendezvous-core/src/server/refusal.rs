@@ -28,8 +28,14 @@ pub enum Refusal {
     #[error("signed peer records of the {0} flavour are not accepted here")]
     FlavourNotAccepted(Flavour),
     /// The record is of another peer than the one that sent it.
-    #[error("signed peer record is of another peer")]
+    #[error("peer record is of another peer")]
     ForeignRecord,
+    /// The record is a `PeerInfo` without a signature, which this point does not take.
+    #[error("peer info without a signature is not accepted here: register a signed peer record")]
+    UnsignedNotAccepted,
+    /// The record is a `PeerInfo` without a signature, and breaks a bound.
+    #[error("peer info is not valid: {0}")]
+    PeerInfo(#[from] PeerInfoFault),
     /// The TTL is below the point's bound.
     #[error("ttl {ttl} is below the minimum of {min}")]
     TtlTooShort {
@@ -93,6 +99,28 @@ pub enum Refusal {
     StoreFailed,
 }
 
+/// Why a `PeerInfo` is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeerInfoFault {
+    /// It is longer than a record may be.
+    #[error("{bytes} bytes are more than {max}")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// [`Limits::envelope_bytes_max`](rendezvous_record::Limits).
+        max: usize,
+    },
+    /// It lists more addresses than a record may.
+    #[error("there are more than {max} addresses")]
+    TooManyAddresses {
+        /// [`Limits::addresses_max`](rendezvous_record::Limits).
+        max: usize,
+    },
+    /// It lists no address that can be read.
+    #[error("there is no readable address")]
+    NoAddress,
+}
+
 /// What a [`Refusal`] is, without its particulars: what refusals are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -104,6 +132,8 @@ pub enum RefusalKind {
     Record,
     FlavourNotAccepted,
     ForeignRecord,
+    UnsignedNotAccepted,
+    PeerInfo,
     TtlTooShort,
     TtlTooLong,
     Cookie,
@@ -122,13 +152,15 @@ pub enum RefusalKind {
 
 impl RefusalKind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed,
         Self::Namespace,
         Self::RecordMissing,
         Self::Record,
         Self::FlavourNotAccepted,
         Self::ForeignRecord,
+        Self::UnsignedNotAccepted,
+        Self::PeerInfo,
         Self::TtlTooShort,
         Self::TtlTooLong,
         Self::Cookie,
@@ -155,6 +187,8 @@ impl RefusalKind {
             Self::Record => "record",
             Self::FlavourNotAccepted => "flavour_not_accepted",
             Self::ForeignRecord => "foreign_record",
+            Self::UnsignedNotAccepted => "unsigned_not_accepted",
+            Self::PeerInfo => "peer_info",
             Self::TtlTooShort => "ttl_too_short",
             Self::TtlTooLong => "ttl_too_long",
             Self::Cookie => "cookie",
@@ -205,6 +239,8 @@ impl Refusal {
             Self::Record(_) => RefusalKind::Record,
             Self::FlavourNotAccepted(_) => RefusalKind::FlavourNotAccepted,
             Self::ForeignRecord => RefusalKind::ForeignRecord,
+            Self::UnsignedNotAccepted => RefusalKind::UnsignedNotAccepted,
+            Self::PeerInfo(_) => RefusalKind::PeerInfo,
             Self::TtlTooShort { .. } => RefusalKind::TtlTooShort,
             Self::TtlTooLong { .. } => RefusalKind::TtlTooLong,
             Self::Cookie => RefusalKind::Cookie,
@@ -233,7 +269,11 @@ impl Refusal {
             Self::Malformed if request == MessageType::Register => Status::InvalidSignedPeerRecord,
             Self::Malformed => Status::InvalidNamespace,
             Self::Namespace(_) => Status::InvalidNamespace,
-            Self::RecordMissing | Self::Record(_) | Self::FlavourNotAccepted(_) => Status::InvalidSignedPeerRecord,
+            Self::RecordMissing
+            | Self::Record(_)
+            | Self::FlavourNotAccepted(_)
+            | Self::UnsignedNotAccepted
+            | Self::PeerInfo(_) => Status::InvalidSignedPeerRecord,
             Self::ForeignRecord
             | Self::PeerFull { .. }
             | Self::RegisterDenied
@@ -339,7 +379,13 @@ mod tests {
                 101,
                 "signed peer records of the legacy flavour are not accepted here",
             ),
-            (Refusal::ForeignRecord, 200, "signed peer record is of another peer"),
+            (Refusal::ForeignRecord, 200, "peer record is of another peer"),
+            (
+                Refusal::UnsignedNotAccepted,
+                101,
+                "peer info without a signature is not accepted here: register a signed",
+            ),
+            (Refusal::PeerInfo(PeerInfoFault::NoAddress), 101, "peer info is not valid: there is no readable address"),
             (Refusal::TtlTooShort { ttl: Ttl::from_secs(1), min }, 102, "ttl 1 s is below the minimum of 60 s"),
             (
                 Refusal::TtlTooLong { ttl: Ttl::from_secs(u64::MAX), max: min },

@@ -1,15 +1,19 @@
 //! From a frame to something the point can act on: all that needs no state, and so no lock.
 
+use core::ops::Range;
+
 use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_record::{Flavours, VerifiedRecord, VerifyError};
-use rendezvous_wire::{Dialect, Limit, MessageType, Namespace, PositionCookie, Request, Ttl};
+use rendezvous_wire::{Dialect, Limit, MessageType, Namespace, PeerInfo, PositionCookie, Request, Ttl};
 
 use super::{
     admission::{Access, Policies},
     config::ServerConfig,
     refusal::Refusal,
+    unsigned::UnsignedRecord,
 };
+use crate::RecordKind;
 
 /// A request that has passed every check that needs no state.
 #[derive(Debug)]
@@ -26,8 +30,43 @@ pub enum Command<'a> {
 #[derive(Debug)]
 pub struct Register<'a> {
     pub(super) namespace: &'a str,
-    pub(super) record: VerifiedRecord,
+    pub(super) record: Record,
     pub(super) ttl: Ttl,
+}
+
+/// The record in a REGISTER.
+#[derive(Debug)]
+pub(super) enum Record {
+    Signed(VerifiedRecord),
+    Unsigned(UnsignedRecord),
+}
+
+impl Register<'_> {
+    /// The kind of its record.
+    #[must_use]
+    pub fn kind(&self) -> RecordKind {
+        match &self.record {
+            Record::Signed(record) => RecordKind::Signed(record.flavour()),
+            Record::Unsigned(_) => RecordKind::Unsigned,
+        }
+    }
+}
+
+impl Record {
+    pub(super) fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Signed(record) => record.envelope(),
+            Self::Unsigned(record) => &record.bytes,
+        }
+    }
+
+    /// Where the peer's id stands in the bytes.
+    pub(super) fn peer_id_range(&self) -> Range<usize> {
+        match self {
+            Self::Signed(record) => record.peer_id_range(),
+            Self::Unsigned(record) => UnsignedRecord::PEER_START..UnsignedRecord::PEER_START + record.peer_len,
+        }
+    }
 }
 
 /// A checked UNREGISTER.
@@ -71,6 +110,7 @@ pub struct RequestReader {
     page_registrations_max: Limit,
     record_limits: rendezvous_record::Limits,
     accepts: Flavours,
+    legacy_peer_info: bool,
     policies: Policies,
     discover_all: Access,
 }
@@ -88,6 +128,7 @@ impl RequestReader {
             page_registrations_max: config.page_registrations_max,
             record_limits: config.record_limits,
             accepts: config.accepts,
+            legacy_peer_info: config.legacy_peer_info,
             policies: Policies::new(&config.policies),
             discover_all: config.discover_all,
         }
@@ -102,6 +143,8 @@ impl RequestReader {
             ttl_max: bounded.waku_ttl_max,
             ttl_default: bounded.waku_ttl_default,
             accepts: bounded.accepts.intersection(Flavours::STANDARD),
+            // The dialect has signed records alone.
+            legacy_peer_info: false,
             ..Self::new(config)
         }
     }
@@ -151,8 +194,16 @@ impl RequestReader {
         let ttl = self.admit(peer, namespace, Ttl::from_wire(register.ttl_secs))?;
         let envelope = match register.signed_peer_record {
             None | Some([]) => return Err(Refusal::RecordMissing),
-            Some(envelope) => payload.slice_ref(envelope),
+            Some(envelope) => envelope,
         };
+        if let Ok(info) = PeerInfo::decode(envelope) {
+            if !self.legacy_peer_info {
+                return Err(Refusal::UnsignedNotAccepted);
+            }
+            let record = UnsignedRecord::read(peer, envelope, info, &self.record_limits)?;
+            return Ok(Register { namespace, record: Record::Unsigned(record), ttl });
+        }
+        let envelope = payload.slice_ref(envelope);
         let record = VerifiedRecord::verify(envelope, &self.record_limits)?;
         self.check(peer, namespace, record, ttl)
     }
@@ -198,7 +249,7 @@ impl RequestReader {
         if !self.accepts.contains(record.flavour()) {
             return Err(Refusal::FlavourNotAccepted(record.flavour()));
         }
-        Ok(Register { namespace, record, ttl })
+        Ok(Register { namespace, record: Record::Signed(record), ttl })
     }
 
     /// Whether the peer may register in the namespace, and the TTL it gets there.

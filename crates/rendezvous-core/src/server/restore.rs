@@ -3,10 +3,11 @@
 use super::{
     PeerBytes, Server,
     config::ServerConfig,
-    kept::Kept,
+    kept::{Kept, KeptRecord},
+    place,
     registry::{RECORD_BYTES_CEILING, Record},
 };
-use crate::Time;
+use crate::{RecordKind, Time};
 
 /// A point that is being filled from a log, before it serves.
 ///
@@ -54,8 +55,9 @@ impl Server {
 }
 
 impl Restore {
-    /// Puts in a registration, each (peer, namespace) once. Returns how many of its records still live. Quotas are not asked:
-    /// what was granted stays.
+    /// Puts in a registration, each (peer, namespace) once. Returns how many of its records go on: those that still live, and
+    /// of them the unsigned one only where [`ServerConfig::legacy_peer_info`] is set and no signed one lives. Quotas are not
+    /// asked: what was granted stays.
     ///
     /// # Errors
     /// [`NotRestorable`] if no point can have written this; it is left out.
@@ -64,24 +66,32 @@ impl Restore {
         let mut buffer = PeerBytes::new();
         let peer = buffer.of(&kept.peer);
         let mut live = Vec::with_capacity(kept.records.len());
-        for record in kept.records.iter().filter(|record| record.ends > server.now) {
+        let lives = |record: &&KeptRecord| record.ends > server.now;
+        let is_signed = kept.records.iter().filter(lives).any(|record| record.kind != RecordKind::Unsigned);
+        let takes_unsigned = server.config.legacy_peer_info && !is_signed;
+        for record in kept.records.iter().filter(lives) {
+            if record.kind == RecordKind::Unsigned && !takes_unsigned {
+                continue;
+            }
             if record.record.len() > RECORD_BYTES_CEILING {
                 return Err(NotRestorable::RecordTooLong { bytes: record.record.len() });
             }
             let peer_start = record.record.windows(peer.len()).position(|window| window == peer);
             let peer_start = peer_start.ok_or(NotRestorable::ForeignRecord)?;
             let bytes = &record.record;
-            live.push((Record { flavour: record.flavour, bytes, peer_start, peer_len: peer.len() }, record.ends));
+            let flavour = place(record.kind);
+            live.push((Record { flavour, bytes, peer_start, peer_len: peer.len() }, record.ends));
         }
         if live.is_empty() {
             return Ok(0);
         }
-        if !server.registry.has_room() {
+        let namespace = server.interned(kept.namespace.as_str());
+        let registry = if is_signed { &mut server.registry } else { &mut server.unsigned };
+        if !registry.has_room() {
             return Err(NotRestorable::Full);
         }
-        let namespace = server.interned(kept.namespace.as_str());
         for &(record, ends) in &live {
-            server.registry.restore(&namespace, record, kept.position, ends, kept.prefix);
+            registry.restore(&namespace, record, kept.position, ends, kept.prefix);
         }
         Ok(live.len())
     }
@@ -91,7 +101,7 @@ impl Restore {
     #[must_use]
     pub fn finish(self, position: Option<u64>) -> Server {
         let mut server = self.server;
-        let highest = server.registry.finish_restore();
+        let highest = server.registry.finish_restore().max(server.unsigned.finish_restore());
         if let Some(position) = position {
             server.position = position.max(highest);
         }

@@ -169,6 +169,21 @@ impl Registry {
         self.find(peer, namespace).is_some_and(|index| self.slots[index].has(flavour))
     }
 
+    /// Whole seconds, at least one, until the last record of the peer's registration ends; `None` if all have ended, or there
+    /// are none.
+    pub(crate) fn ttl_secs(&self, now: Time, peer: &[u8], namespace: &str) -> Option<u64> {
+        let slot = &self.slots[self.find(peer, namespace)?];
+        let now = self.tick(now);
+        let deadlines = Flavour::ALL.into_iter().filter_map(|flavour| slot.record(flavour, &self.blobs));
+        let last = deadlines.map(|(_, deadline)| deadline).filter(|&deadline| deadline > now).max()?;
+        Some(secs_left(now, last))
+    }
+
+    /// Bytes of the records of the peer's registration.
+    pub(crate) fn bytes_of(&self, peer: &[u8], namespace: &str) -> usize {
+        self.find(peer, namespace).map_or(0, |index| self.slots[index].record_bytes())
+    }
+
     /// Bytes by which a record is longer than the one of its flavour that it would replace.
     pub(crate) fn growth(&self, peer: &[u8], namespace: &str, flavour: Flavour, len: usize) -> usize {
         let old = self.find(peer, namespace).map_or(0, |index| usize::from(self.slots[index].lens[flavour.index()]));
@@ -416,7 +431,7 @@ impl Registry {
         Some(Served {
             namespace: &self.namespaces.at(slot.namespace).name,
             record,
-            ttl_secs: (u64::from(deadline - now) * TICK_MILLIS / 1_000).max(1),
+            ttl_secs: secs_left(now, deadline),
             position: slot.position(),
         })
     }
@@ -504,6 +519,11 @@ impl Registry {
         let millis = time.saturating_since(self.epoch).as_millis();
         Tick::try_from(millis / u128::from(TICK_MILLIS)).unwrap_or(Tick::MAX)
     }
+}
+
+/// Whole seconds from one tick to a later one, at least 1.
+fn secs_left(now: Tick, deadline: Tick) -> u64 {
+    (u64::from(deadline - now) * TICK_MILLIS / 1_000).max(1)
 }
 
 /// The slots of two orders by position, one that stands in both once.
