@@ -119,7 +119,7 @@ fn put(number: u64, round: u64) -> Result<Change> {
         peer: PeerId::from_bytes(&peer)?,
         namespace: Namespace::new(&format!("namespace-{}", number % NAMESPACES))?,
         position: NOW.as_unix_millis() * 1_000 + round * REGISTRATIONS + number,
-        flavour: Flavour::Standard,
+        kind: Flavour::Standard.into(),
         record: Bytes::from(record),
         ends: NOW + Duration::from_secs(7_200),
         prefix: Some(IpPrefix::V4([10, (number >> 8) as u8, number as u8])),

@@ -5,18 +5,18 @@
 //! | key | value |
 //! |---|---|
 //! | `m` | checksum 8, format 4, serial 8, position 8, time 8, registrations 8, sum 8 |
-//! | `r`, length of the peer id 1, peer id, namespace | checksum 8, position 8, prefix (0; or 4 and 3 bytes; or 6 and 7 bytes), then for each record: flavour 1, end 8, length 4, envelope |
+//! | `r`, length of the peer id 1, peer id, namespace | checksum 8, position 8, prefix (0; or 4 and 3 bytes; or 6 and 7 bytes), then for each record: kind 1, end 8, length 4, record |
 //!
+//! A kind is 0 for an envelope of the standard flavour, 1 for one of the legacy flavour, 2 for a `PeerInfo` without a signature.
 //! Times are milliseconds of the Unix epoch. A checksum is XXH3 of 64 bits over the key and what follows the checksum. The
 //! `sum` is that of all registrations' checksums, modulo 2^64. The serial counts commits.
 
 use bytes::{Buf, BufMut, Bytes};
 use libp2p_identity::PeerId;
 use rendezvous_core::{
-    Time,
+    RecordKind, Time,
     server::{IpPrefix, Kept, KeptRecord},
 };
-use rendezvous_record::Flavour;
 use rendezvous_wire::Namespace;
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -129,7 +129,7 @@ pub(crate) fn value(key: &[u8], kept: &Kept) -> Vec<u8> {
             }
         }
         for record in &kept.records {
-            bytes.put_u8(record.flavour.index() as u8);
+            bytes.put_u8(record.kind.index() as u8);
             bytes.put_u64(record.ends.as_unix_millis());
             // A record is at most 32 KiB long.
             bytes.put_u32(record.record.len() as u32);
@@ -156,12 +156,12 @@ pub(crate) fn kept(key: &[u8], value: &[u8]) -> Option<Kept> {
     let mut records = Vec::with_capacity(1);
     while body.has_remaining() {
         let index = usize::from(body.try_get_u8().ok()?);
-        let flavour = Flavour::ALL.into_iter().find(|flavour| flavour.index() == index)?;
+        let kind = RecordKind::ALL.into_iter().find(|kind| kind.index() == index)?;
         let ends = Time::from_unix_millis(body.try_get_u64().ok()?);
         let len = usize::try_from(body.try_get_u32().ok()?).ok()?;
         let (record, rest) = body.split_at_checked(len)?;
         body = rest;
-        records.push(KeptRecord { flavour, ends, record: Bytes::copy_from_slice(record) });
+        records.push(KeptRecord { kind, ends, record: Bytes::copy_from_slice(record) });
     }
     Some(Kept { peer, namespace, position, prefix, records })
 }

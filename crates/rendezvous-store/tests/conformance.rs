@@ -16,6 +16,7 @@ use rendezvous_sim::{
     fixtures::{self, EPOCH},
 };
 use rendezvous_store::{Opened, Store};
+use rendezvous_wire::PeerInfo;
 
 use Flavour::{Legacy, Standard};
 
@@ -44,6 +45,7 @@ macro_rules! properties_of_durable_stores {
             quotas_count_what_was_there_before,
             what_has_ended_is_dropped_when_it_is_read,
             a_forget_takes_one_flavour_out,
+            an_unsigned_registration_is_kept_as_such,
             nothing_is_left_when_all_has_ended,
             a_clock_set_back_brings_nothing_back,
             large_records_fit,
@@ -295,14 +297,39 @@ fn a_forget_takes_one_flavour_out<P: Place>() {
     let mut point = place.point(0);
     point.register(1, Standard, "a", HOUR).unwrap();
     point.register(1, Legacy, "a", HOUR).unwrap();
-    let forget = |flavour| Change::Forget { peer: peer(1), namespace: "a".parse().unwrap(), flavour };
-    let nobody = Change::Forget { peer: peer(7), namespace: "a".parse().unwrap(), flavour: Standard };
+    let forget = |flavour: Flavour| {
+        let (peer, namespace, kind) = (peer(1), "a".parse().unwrap(), flavour.into());
+        Change::Forget { peer, namespace, kind }
+    };
+    let nobody = Change::Forget { peer: peer(7), namespace: "a".parse().unwrap(), kind: Standard.into() };
     point.store.commit(at(0), &[nobody, forget(Standard)]).unwrap();
     point = place.reopened(point);
     assert_eq!(point.listing()[0].iter().map(|found| found.flavour).collect::<Vec<_>>(), [Legacy]);
     point.store.commit(at(0), &[forget(Legacy), forget(Legacy)]).unwrap();
     point = place.reopened(point);
     assert_eq!(point.listing()[0], []);
+    drop(point);
+    assert_eq!(place.kept(), 0);
+}
+
+fn an_unsigned_registration_is_kept_as_such<P: Place>() {
+    let place = P::default();
+    let mut point = place.point(0);
+    for number in [1, 2] {
+        let mut info = Vec::new();
+        let addresses = fixtures::addresses(number);
+        PeerInfo::encode(&peer(number).to_bytes(), addresses.iter().map(AsRef::as_ref), &mut info);
+        point.register_envelope(number, &info, "a", 100 * number).unwrap();
+    }
+    let unsigned = |point: &Point<_>| point.desk.server.stats().unsigned;
+    point = place.reopened(point);
+    assert_eq!((unsigned(&point), numbers(&mut point)), (2, vec![]));
+    // A signed record takes its place.
+    point.register(2, Standard, "a", HOUR).unwrap();
+    point = place.reopened(point);
+    assert_eq!((unsigned(&point), numbers(&mut point)), (1, vec![2]));
+    point.pass(150);
+    point.unregister(2, None).unwrap();
     drop(point);
     assert_eq!(place.kept(), 0);
 }

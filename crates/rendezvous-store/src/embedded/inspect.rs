@@ -6,9 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rendezvous_core::{Time, server::Kept};
+use libp2p_identity::PeerId;
+use rendezvous_core::{
+    RecordKind, Time,
+    server::{Kept, KeptRecord},
+};
 use rendezvous_record::{Limits, VerifiedRecord};
-use rendezvous_wire::Namespace;
+use rendezvous_wire::{Namespace, PeerInfo};
 
 use super::{
     Embedded,
@@ -71,10 +75,7 @@ impl Embedded {
             report.registrations += 1;
             for record in &kept.records {
                 report.records += 1;
-                let verified = VerifiedRecord::verify(record.record.clone(), &RECORD_LIMITS);
-                let is_good = verified
-                    .is_ok_and(|verified| verified.peer_id() == kept.peer && verified.flavour() == record.flavour);
-                report.bad_records += u64::from(!is_good);
+                report.bad_records += u64::from(!is_good(&kept.peer, record));
             }
         })?;
         report.commits = summary.serial;
@@ -102,6 +103,15 @@ impl Embedded {
         stats.commits = summary.serial;
         stats.disk_bytes = bytes_in(directory).map_err(io_error("read", directory))?;
         Ok(stats)
+    }
+}
+
+/// Whether a record is what its kind says, and of its peer.
+fn is_good(peer: &PeerId, record: &KeptRecord) -> bool {
+    match record.kind {
+        RecordKind::Signed(flavour) => VerifiedRecord::verify(record.record.clone(), &RECORD_LIMITS)
+            .is_ok_and(|verified| verified.peer_id() == *peer && verified.flavour() == flavour),
+        RecordKind::Unsigned => PeerInfo::decode(&record.record).is_ok_and(|info| info.id() == peer.to_bytes()),
     }
 }
 

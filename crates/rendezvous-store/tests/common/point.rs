@@ -22,6 +22,7 @@ pub struct Point<S> {
 pub fn config() -> ServerConfig {
     let mut config = ServerConfig::default();
     config.registrations_per_peer_max = 100_000;
+    config.legacy_peer_info = true;
     config
 }
 
