@@ -17,7 +17,7 @@ fn the_end_of_a_peer_has_its_timeout_even_if_another_call_has_brought_the_clock_
     client.discover(EPOCH, point, Some(namespace.clone()), None, From::Fresh);
     let request = client.poll_request(EPOCH).expect("a DISCOVER");
     let registrations = vec![Discovered { namespace, record: record.clone(), ttl: Ttl::from_secs(1) }];
-    let page = Answer::Page { registrations, cookie: None, skipped: Skipped::default() };
+    let page = Answer::Page { registrations, unverified: Vec::new(), cookie: None, skipped: Skipped::default() };
     client.handle_answer(EPOCH, request.id, page);
     assert!(matches!(client.poll_event(), Some(Event::Discovered { .. })));
     let end = EPOCH + Duration::from_secs(1);

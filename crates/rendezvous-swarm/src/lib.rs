@@ -44,6 +44,8 @@ pub mod server;
 
 use libp2p_swarm::StreamProtocol;
 
+pub use rendezvous_core::RecordKind;
+
 pub use self::convert::{ConvertError, from_signed_envelope, to_peer_record};
 
 /// Protocol that is spoken.

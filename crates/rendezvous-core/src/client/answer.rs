@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
 use rendezvous_record::{Limits, MemoryLimits, VerifiedRecord, Verifier};
 use rendezvous_wire::{
-    Cookie, Dialect, DiscoverResponse, Limit, MessageType, Namespace, Register, Response, Status, Ttl, waku,
+    Cookie, Dialect, DiscoverResponse, Limit, MessageType, Namespace, PeerInfo, Register, Response, Status, Ttl, waku,
 };
 
 use super::{failure::MalformedAnswer, outbound::RequestKind};
@@ -33,6 +34,9 @@ pub enum Answer {
     Page {
         /// The registrations that can be used, each (namespace, peer) once, in the order of the answer.
         registrations: Vec<Discovered>,
+        /// Registrations without a signature, each (namespace, peer) once, and none that is among the others: see
+        /// [`AnswerReader::with_unsigned`].
+        unverified: Vec<Unverified>,
         /// Where the next page begins; `None` if the point gave none, or one of 1000 bytes or more.
         cookie: Option<Cookie>,
         /// What the answer held besides.
@@ -53,6 +57,22 @@ pub struct Discovered {
     pub ttl: Ttl,
 }
 
+/// One registration without a signature, as a point in the older form of the protocol lists it.
+///
+/// Nobody but the point says that the peer has registered, or that these are its addresses. It is a type of its own, so that
+/// it is never taken for a record of the peer: its addresses are not kept, nor offered to dials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unverified {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// Who is said to have registered.
+    pub peer: PeerId,
+    /// The addresses that can be read, in the order given.
+    pub addresses: Vec<Multiaddr>,
+    /// Time left, 1 s to 72 h; 2 h where the point named none.
+    pub ttl: Ttl,
+}
+
 /// Registrations of an answer that are not handed on, counted by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
@@ -60,6 +80,8 @@ pub struct Skipped {
     pub malformed: usize,
     /// The record is no peer record that verifies.
     pub unverified: usize,
+    /// Without a signature, where such are not read: [`ClientConfig::legacy_peer_info`](super::ClientConfig) is off.
+    pub unsigned: usize,
     /// Of another namespace than the one asked for.
     pub foreign: usize,
     /// A second one of the same peer and namespace, older or shorter.
@@ -71,19 +93,22 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    pub(super) fn add(&mut self, more: &Self) {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.malformed + self.unverified + self.unsigned + self.foreign + self.duplicate + self.own + self.over_limit
+    }
+}
+
+impl core::ops::AddAssign for Skipped {
+    fn add_assign(&mut self, more: Self) {
         self.malformed += more.malformed;
         self.unverified += more.unverified;
+        self.unsigned += more.unsigned;
         self.foreign += more.foreign;
         self.duplicate += more.duplicate;
         self.own += more.own;
         self.over_limit += more.over_limit;
-    }
-
-    /// All of them.
-    #[must_use]
-    pub const fn total(&self) -> usize {
-        self.malformed + self.unverified + self.foreign + self.duplicate + self.own + self.over_limit
     }
 }
 
@@ -109,19 +134,28 @@ impl Skipped {
 #[derive(Clone, Debug)]
 pub struct AnswerReader {
     verifier: Verifier,
+    limits: Limits,
+    reads_unsigned: bool,
 }
 
 impl AnswerReader {
     /// A reader of records within these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { verifier: Verifier::new(limits, MemoryLimits::default()) }
+        Self::with_memory(limits, MemoryLimits::default())
     }
 
     /// The same reader with other bounds on what it remembers; it starts empty.
     #[must_use]
     pub fn with_memory(limits: Limits, memory: MemoryLimits) -> Self {
-        Self { verifier: Verifier::new(limits, memory) }
+        Self { verifier: Verifier::new(limits.clone(), memory), limits, reads_unsigned: false }
+    }
+
+    /// The same reader, which reads registrations without a signature, or leaves them out and counts them. It begins with the
+    /// latter.
+    #[must_use]
+    pub fn with_unsigned(self, reads_unsigned: bool) -> Self {
+        Self { reads_unsigned, ..self }
     }
 
     /// Reads the payload of one frame as the answer to a request of this kind; `asked` is the namespace that was asked
@@ -184,6 +218,7 @@ impl AnswerReader {
         let mut skipped = Skipped::default();
         let mut listed = Vec::new();
         let mut envelopes = Vec::new();
+        let mut unsigned: Vec<Unverified> = Vec::new();
         for (index, registration) in response.registrations.iter().enumerate() {
             if index >= Limit::MAX.count() {
                 skipped.over_limit += 1;
@@ -195,11 +230,19 @@ impl AnswerReader {
                 skipped.malformed += 1;
                 continue;
             };
+            let ttl = bounded_ttl(register.ttl_secs, ttl_default);
             match namespace(asked, &register, listed.last().map(|(namespace, _)| namespace)) {
-                Ok(namespace) => {
-                    listed.push((namespace, bounded_ttl(register.ttl_secs, ttl_default)));
-                    envelopes.push(payload.slice_ref(envelope));
-                }
+                Ok(namespace) => match PeerInfo::decode(envelope) {
+                    Ok(_) if !self.reads_unsigned => skipped.unsigned += 1,
+                    Ok(info) => match self.unverified(namespace, info, envelope.len(), ttl) {
+                        Some(found) => unsigned.push(found),
+                        None => skipped.malformed += 1,
+                    },
+                    Err(_) => {
+                        listed.push((namespace, ttl));
+                        envelopes.push(payload.slice_ref(envelope));
+                    }
+                },
                 Err(Unlisted::Foreign) => skipped.foreign += 1,
                 Err(Unlisted::Malformed) => skipped.malformed += 1,
             }
@@ -224,9 +267,43 @@ impl AnswerReader {
                 registrations.push(found);
             }
         }
+        unsigned.retain(|found| {
+            let is_verified = places.contains_key(&(found.namespace.clone(), found.peer));
+            skipped.duplicate += usize::from(is_verified);
+            !is_verified
+        });
+        let unverified = once_each(unsigned, &mut skipped);
         let cookie = Cookie::from_wire(response.cookie).unwrap_or(None);
-        Answer::Page { registrations, cookie, skipped }
+        Answer::Page { registrations, unverified, cookie, skipped }
     }
+
+    /// A registration without a signature, within the bounds of records; `None` if it breaks them.
+    fn unverified(&self, namespace: Namespace, info: PeerInfo<'_>, bytes: usize, ttl: Ttl) -> Option<Unverified> {
+        let peer = PeerId::from_bytes(info.id()).ok()?;
+        let is_bounded =
+            bytes <= self.limits.envelope_bytes_max && info.addresses().nth(self.limits.addresses_max).is_none();
+        let addresses = info.addresses().filter_map(|address| Multiaddr::try_from(address.to_vec()).ok());
+        is_bounded.then(|| Unverified { namespace, peer, addresses: addresses.collect(), ttl })
+    }
+}
+
+/// Each (namespace, peer) once, with the longest time left.
+fn once_each(unsigned: Vec<Unverified>, skipped: &mut Skipped) -> Vec<Unverified> {
+    let mut unverified: Vec<Unverified> = Vec::with_capacity(unsigned.len());
+    let mut places: BTreeMap<(Namespace, PeerId), usize> = BTreeMap::new();
+    for found in unsigned {
+        let key = (found.namespace.clone(), found.peer);
+        if let Some(known) = places.get(&key).and_then(|&place| unverified.get_mut(place)) {
+            skipped.duplicate += 1;
+            if found.ttl > known.ttl {
+                *known = found;
+            }
+        } else {
+            places.insert(key, unverified.len());
+            unverified.push(found);
+        }
+    }
+    unverified
 }
 
 /// Which of two registrations of a peer counts: the newer record, then the longer time left.

@@ -71,6 +71,9 @@ pub struct ClientConfig {
     pub flavour: Flavour,
     /// Envelope flavours that DISCOVER says the client reads (field 64). Default: both.
     pub reads: Flavours,
+    /// Whether a point that takes no signed record of either flavour is tried with a `PeerInfo` without a signature, and such
+    /// registrations are read ([`Unverified`](super::Unverified)): for points of py-libp2p and berty's Go. Default: no.
+    pub legacy_peer_info: bool,
     /// Whether registrations are refreshed before they end. Otherwise what is granted lapses, which
     /// [`Event::Lapsed`](super::Event::Lapsed) tells, and is not tried on. Default: yes.
     pub refreshes: bool,
@@ -110,6 +113,7 @@ impl Default for ClientConfig {
         Self {
             flavour: Flavour::Standard,
             reads: Flavours::BOTH,
+            legacy_peer_info: false,
             refreshes: true,
             limits: Limits::default(),
             request_timeout: Duration::from_secs(10),

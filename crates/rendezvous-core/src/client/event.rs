@@ -4,17 +4,16 @@ use std::collections::VecDeque;
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
-use rendezvous_record::Flavour;
 use rendezvous_wire::{Namespace, Ttl};
 
 use super::{
-    answer::{Discovered, Skipped},
+    answer::{Discovered, Skipped, Unverified},
     config::EVENTS_MAX,
     failure::Failure,
     merge::{Gone, Merged},
     outbound::{LookupId, QueryId, RegistrationId, RequestId},
 };
-use crate::Time;
+use crate::{RecordKind, Time};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,12 +27,12 @@ pub enum Event {
         point: PeerId,
         /// Under which name.
         namespace: Namespace,
-        /// The record's flavour; a point that keeps both is told of twice.
-        flavour: Flavour,
+        /// The record's kind; a point that keeps both flavours is told of twice.
+        kind: RecordKind,
         /// Granted lifetime, at most 72 h.
         ttl: Ttl,
     },
-    /// A REGISTER failed, with both flavours where the failure hinted at that. An earlier one may stand on until it
+    /// A REGISTER failed, with every kind of record where the failure hinted at that. An earlier one may stand on until it
     /// lapses.
     RegisterFailed {
         /// The registration.
@@ -42,7 +41,7 @@ pub enum Event {
         point: PeerId,
         /// The name.
         namespace: Namespace,
-        /// Why: of the first flavour, unless the second was read and refused for another reason.
+        /// Why: of the first kind, unless a later one was read and refused for another reason.
         failure: Failure,
         /// When it is tried again; `None` while nothing can be tried ([`NoAddresses`](Self::NoAddresses), or a local
         /// failure).
@@ -57,8 +56,8 @@ pub enum Event {
         point: PeerId,
         /// The name.
         namespace: Namespace,
-        /// Flavour of the record that lapsed.
-        flavour: Flavour,
+        /// Kind of the record that lapsed.
+        kind: RecordKind,
     },
     /// There is no address to register. The registration is sent as soon as one is known.
     NoAddresses {
@@ -104,6 +103,9 @@ pub enum Event {
         namespace: Option<Namespace>,
         /// The registrations, this peer's own left out, each (namespace, peer) once.
         registrations: Vec<Discovered>,
+        /// Registrations without a signature, apart from those: nobody but the point says that they are their peers'. Empty,
+        /// unless [`ClientConfig::legacy_peer_info`](super::ClientConfig) is set.
+        unverified: Vec<Unverified>,
         /// Whether asking on may bring more at once: see "Walking all pages" in the module's documentation.
         more: bool,
         /// Number of this page in its walk, from 1.

@@ -8,12 +8,12 @@ use rendezvous_wire::{Dialect, Limit, Namespace};
 
 use super::{
     Client, LOOKUP_POINTS_MAX, LOOKUPS_MAX, Timer,
-    answer::{Discovered, Skipped},
+    answer::{Discovered, Skipped, Unverified},
     config::RETRY_MIN,
     cookies::Listing,
     event::Event,
     failure::Failure,
-    merge::{Changes, Merge, Merged},
+    merge::{Changes, Listed, Merge, Merged},
     outbound::{LookupId, QueryId},
     point::Work,
     query::Query,
@@ -143,6 +143,7 @@ struct Walk {
 pub(super) struct Leaf {
     pub(super) query: QueryId,
     pub(super) registrations: Vec<Discovered>,
+    pub(super) unverified: Vec<Unverified>,
     pub(super) skipped: Skipped,
     pub(super) more: bool,
     pub(super) page: u32,
@@ -332,8 +333,9 @@ impl Client {
         let Some(lookup) = self.lookups.all.get_mut(&id) else { return };
         let mut changes = Changes::default();
         walk.pages = walk.pages.saturating_add(1);
-        walk.skipped.add(&leaf.skipped);
-        for found in &leaf.registrations {
+        walk.skipped += leaf.skipped;
+        let verified = leaf.registrations.into_iter().map(Listed::from);
+        for found in verified.chain(leaf.unverified.into_iter().map(Listed::from)) {
             walk.listed += 1;
             if !lookup.merge.list(now, point, walk.number, found, &mut changes) {
                 walk.skipped.over_limit += 1;

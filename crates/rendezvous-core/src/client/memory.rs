@@ -28,6 +28,9 @@ use crate::Time;
 pub struct PointMemory {
     /// The envelope flavour that it took last.
     pub flavour: Option<Flavour>,
+    /// Whether it took none, and a `PeerInfo` without a signature in its place. It counts only with
+    /// [`ClientConfig::legacy_peer_info`](super::ClientConfig).
+    pub is_unsigned: bool,
     /// Whether it keeps a record of each flavour.
     pub is_dual: bool,
     /// Where it refused a lifetime as too short: one that it took instead. No shorter one is asked for.

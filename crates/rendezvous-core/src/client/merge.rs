@@ -4,27 +4,108 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
 use rendezvous_record::VerifiedRecord;
 use rendezvous_wire::{Namespace, Ttl};
 
-use super::answer::Discovered;
+use super::answer::{Discovered, Unverified};
 use crate::Time;
 
 /// A peer that points list under a name.
 ///
 /// The record is one that a point lists, as it was signed: the one with the highest
 /// [scaled `seq`](VerifiedRecord::scaled_seq), and of those the one with the longest time left. Addresses of several
-/// records are never mixed.
+/// records are never mixed. What is not signed counts only where no point lists a signed record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merged {
     /// The name.
     pub namespace: Namespace,
     /// Who, and the addresses.
-    pub record: VerifiedRecord,
+    pub record: FoundRecord,
     /// The longest time left that a point tells, at least 1 s.
     pub ttl: Ttl,
     /// The points that list the peer, the one longest known first.
     pub points: Vec<PeerId>,
+}
+
+/// What points list of a peer: signed by it, or not.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FoundRecord {
+    /// A record that the peer has signed.
+    Verified(VerifiedRecord),
+    /// Without a signature: points alone say that it is so. Only with
+    /// [`ClientConfig::legacy_peer_info`](super::ClientConfig).
+    Unverified {
+        /// Who is said to have registered.
+        peer: PeerId,
+        /// The addresses, in the order given.
+        addresses: Vec<Multiaddr>,
+    },
+}
+
+impl FoundRecord {
+    /// Who.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        match self {
+            Self::Verified(record) => record.peer_id(),
+            Self::Unverified { peer, .. } => *peer,
+        }
+    }
+
+    /// The addresses.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        match self {
+            Self::Verified(record) => record.addresses().collect(),
+            Self::Unverified { addresses, .. } => addresses.clone(),
+        }
+    }
+
+    /// The record, if the peer has signed it.
+    #[must_use]
+    pub const fn verified(&self) -> Option<&VerifiedRecord> {
+        match self {
+            Self::Verified(record) => Some(record),
+            Self::Unverified { .. } => None,
+        }
+    }
+
+    /// What keeping it takes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Verified(record) => record.envelope().len(),
+            Self::Unverified { addresses, .. } => addresses.iter().map(Multiaddr::len).sum(),
+        }
+    }
+
+    /// Whether it is the same, byte for byte.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Verified(this), Self::Verified(other)) => this.envelope() == other.envelope(),
+            (this, other) => this == other,
+        }
+    }
+}
+
+/// A registration on a page of a lookup.
+#[derive(Debug)]
+pub(super) struct Listed {
+    namespace: Namespace,
+    record: FoundRecord,
+    ttl: Ttl,
+}
+
+impl From<Discovered> for Listed {
+    fn from(Discovered { namespace, record, ttl }: Discovered) -> Self {
+        Self { namespace, record: FoundRecord::Verified(record), ttl }
+    }
+}
+
+impl From<Unverified> for Listed {
+    fn from(Unverified { namespace, peer, addresses, ttl }: Unverified) -> Self {
+        Self { namespace, record: FoundRecord::Unverified { peer, addresses }, ttl }
+    }
 }
 
 /// A peer that no point lists any more.
@@ -87,7 +168,7 @@ pub(super) struct Merge {
 #[derive(Debug)]
 struct Claim {
     point: PeerId,
-    record: VerifiedRecord,
+    record: FoundRecord,
     ends_at: Time,
     /// The walk that last listed it.
     walk: u64,
@@ -122,24 +203,22 @@ impl Merge {
     }
 
     /// A point lists this; `false` if there is no room for it.
-    pub(super) fn list(
-        &mut self,
-        now: Time,
-        point: PeerId,
-        walk: u64,
-        listed: &Discovered,
-        changes: &mut Changes,
-    ) -> bool {
-        let key = (listed.namespace.clone(), listed.record.peer_id());
-        let ends_at = now + Duration::from_secs(listed.ttl.as_secs());
-        let bytes = listed.record.envelope().len();
+    pub(super) fn list(&mut self, now: Time, point: PeerId, walk: u64, listed: Listed, changes: &mut Changes) -> bool {
+        let Listed { namespace, record, ttl } = listed;
+        let key = (namespace, record.peer_id());
+        let ends_at = now + Duration::from_secs(ttl.as_secs());
+        let bytes = record.bytes();
         let known = self.peers.get(&key).and_then(|claims| claims.iter().find(|claim| claim.point == point));
         let freed = match known {
             // The other flavour of the same registration, or one that was renewed during the walk.
-            Some(known) if known.walk == walk && rank(&listed.record, ends_at) < rank(&known.record, known.ends_at) => {
+            Some(known) if known.walk == walk && rank(&record, ends_at) < rank(&known.record, known.ends_at) => {
                 return true;
             }
-            Some(known) => Some(known.record.envelope().len()),
+            // What nobody has signed says nothing against what the peer itself has.
+            Some(known) if known.ends_at > now && known.record.verified().is_some() && record.verified().is_none() => {
+                return true;
+            }
+            Some(known) => Some(known.record.bytes()),
             None => None,
         };
         let share = self.shares.entry(point).or_default();
@@ -150,7 +229,7 @@ impl Merge {
         share.bytes = share.bytes - freed.unwrap_or(0) + bytes;
 
         self.serial += 1;
-        let claim = Claim { point, record: listed.record.clone(), ends_at, walk, serial: self.serial };
+        let claim = Claim { point, record, ends_at, walk, serial: self.serial };
         share.claims.insert(claim.serial, key.clone());
         self.by_end.insert((ends_at, claim.serial), (point, key.clone()));
         let claims = self.peers.entry(key.clone()).or_default();
@@ -229,7 +308,7 @@ impl Merge {
         self.by_end.remove(&(claim.ends_at, claim.serial));
         if let Some(share) = self.shares.get_mut(point) {
             share.claims.remove(&claim.serial);
-            share.bytes -= claim.record.envelope().len();
+            share.bytes -= claim.record.bytes();
         }
         if claims.is_empty() {
             self.peers.remove(key);
@@ -241,9 +320,9 @@ impl Merge {
     }
 }
 
-/// What counts of two records of a peer: the newer one, then the one with the longer time left.
-fn rank(record: &VerifiedRecord, ends_at: Time) -> (u64, Time) {
-    (record.scaled_seq(), ends_at)
+/// What counts of two records of a peer: one that is signed, then the newer one, then the one with the longer time left.
+fn rank(record: &FoundRecord, ends_at: Time) -> (Option<u64>, Time) {
+    (record.verified().map(VerifiedRecord::scaled_seq), ends_at)
 }
 
 fn best<'a>(claims: impl DoubleEndedIterator<Item = &'a Claim>) -> Option<&'a Claim> {
@@ -259,16 +338,17 @@ fn merged(now: Time, (namespace, _): &Key, claims: &[Claim]) -> Option<Merged> {
     Some(Merged { namespace: namespace.clone(), record, ttl: Ttl::from_secs(left.as_secs().max(1)), points })
 }
 
-/// What is merged, if its addresses are others than those of the record that counted before.
-fn if_moved(now: Time, key: &Key, claims: &[Claim], before: &VerifiedRecord) -> Option<Merged> {
+/// What is merged, if its addresses are others than those of the record that counted before, or one is signed and the other
+/// is not.
+fn if_moved(now: Time, key: &Key, claims: &[Claim], before: &FoundRecord) -> Option<Merged> {
     let record = &best(claims.iter())?.record;
-    if record.envelope() == before.envelope() {
+    if record.is(before) {
         return None;
     }
-    let sorted = |record: &VerifiedRecord| {
-        let mut addresses: Vec<_> = record.addresses().collect();
+    let sorted = |record: &FoundRecord| {
+        let mut addresses = record.addresses();
         addresses.sort_unstable();
-        addresses
+        (record.verified().is_some(), addresses)
     };
     if sorted(record) == sorted(before) { None } else { merged(now, key, claims) }
 }

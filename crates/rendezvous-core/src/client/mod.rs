@@ -53,6 +53,11 @@
 //! answer, the other one is tried at once, and only then is it a failure; what works is remembered for the point.
 //! Where a point keeps both ([`handle_point_dual`](Client::handle_point_dual)), both are registered.
 //!
+//! With [`ClientConfig::legacy_peer_info`], a point that so takes neither flavour is tried with a `PeerInfo` without a signature,
+//! and registrations in this form are read: as [`Unverified`], a type of its own, which stands beside the others in
+//! [`Event::Discovered`]. Only verified records are remembered: what a point says without proof neither replaces a record nor
+//! becomes an address that a dial finds.
+//!
 //! # Dialects
 //! Points speak `/rendezvous/1.0.0` unless [`set_point_dialect`](Client::set_point_dialect) says otherwise, and one of
 //! another dialect is used by the same commands, with the same events.
@@ -102,7 +107,7 @@ use rand_chacha::ChaCha8Rng;
 use rendezvous_record::{Flavours, VerifiedRecord};
 use rendezvous_wire::{Dialect, Namespace};
 
-pub use answer::{Answer, AnswerReader, Discovered, STATUS_TEXT_CHARS_MAX, Skipped};
+pub use answer::{Answer, AnswerReader, Discovered, STATUS_TEXT_CHARS_MAX, Skipped, Unverified};
 pub use config::{
     COOKIES_MAX, ClientConfig, EVENTS_BACKLOG_MAX, EVENTS_MAX, LATE_MAX, LOOKUP_EVERY_MAX, LOOKUP_EVERY_MIN,
     LOOKUP_POINTS_MAX, LOOKUPS_MAX, PENDING_MAX, POINT_DIALECTS_MAX, POINTS_IDLE_MAX, REFRESH_MIN, REQUEST_TIMEOUT_MIN,
@@ -112,7 +117,7 @@ pub use event::Event;
 pub use failure::{Failure, Fault, MalformedAnswer};
 pub use lookup::LookupConfig;
 pub use memory::PointMemory;
-pub use merge::{Gone, GoneWhy, Merged};
+pub use merge::{FoundRecord, Gone, GoneWhy, Merged};
 pub use outbound::{LookupId, Outbound, QueryId, RegistrationId, RequestId, RequestKind};
 pub use query::From;
 
@@ -126,7 +131,7 @@ use self::{
     query::Query,
     registration::Registration,
     request::InFlight,
-    standing::{Standing, StandingId},
+    standing::{Grant, Standing, StandingId},
     timers::Timers,
 };
 use crate::Time;
@@ -391,15 +396,18 @@ impl Client {
     /// Whether a registration stands at a point, as far as the point's grants tell.
     #[must_use]
     pub fn is_registered(&self, id: RegistrationId, point: &PeerId) -> bool {
-        !self.registered_flavours(id, point).is_empty()
+        self.grants(id, point).next().is_some()
     }
 
-    /// The flavours in which a registration stands at a point.
+    /// The flavours in which a registration stands at a point: none, where it stands without a signature.
     #[must_use]
     pub fn registered_flavours(&self, id: RegistrationId, point: &PeerId) -> Flavours {
-        let Some(standing) = self.standing_of_registration(id, point) else { return Flavours::NONE };
-        let granted = standing.lanes.iter().filter_map(|lane| lane.granted);
-        granted.filter(|grant| grant.until > self.now).map(|grant| grant.flavour).collect()
+        self.grants(id, point).filter_map(|grant| grant.kind.flavour()).collect()
+    }
+
+    fn grants(&self, id: RegistrationId, point: &PeerId) -> impl Iterator<Item = Grant> {
+        let lanes = self.standing_of_registration(id, point).map(|standing| &standing.lanes[..]).unwrap_or_default();
+        lanes.iter().filter_map(|lane| lane.granted).filter(|grant| grant.until > self.now)
     }
 
     /// The id that the records of this client are about.

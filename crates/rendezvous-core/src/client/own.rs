@@ -1,12 +1,13 @@
 //! What this peer advertises: its addresses, signed.
 
+use bytes::Bytes;
 use libp2p_identity::{Keypair, PeerId};
 use multiaddr::{Multiaddr, Protocol};
 use rendezvous_record::{Flavour, Limits, SeqSource, SignError, VerifiedRecord, VerifyError};
-use rendezvous_wire::{NAMESPACE_BYTES_MAX, frame::REGISTER_BYTES_MAX};
+use rendezvous_wire::{NAMESPACE_BYTES_MAX, PeerInfo, frame::REGISTER_BYTES_MAX};
 
 use super::reach;
-use crate::Time;
+use crate::{RecordKind, Time};
 
 /// What a REGISTER frame has around its record at most: length prefix (2), `type` (2), tag and length of `register` (3),
 /// the namespace (3 and its bytes), tag and length of the record (3), a TTL of up to 72 h (4).
@@ -14,6 +15,9 @@ const REGISTER_OVERHEAD_BYTES_MAX: usize = 17 + NAMESPACE_BYTES_MAX;
 
 /// Longest envelope that fits a REGISTER of every namespace.
 const ENVELOPE_BYTES_MAX: usize = REGISTER_BYTES_MAX - REGISTER_OVERHEAD_BYTES_MAX;
+
+/// Bytes of the addresses in a `PeerInfo`: more than this the Go point refuses.
+const PEER_INFO_ADDRESS_BYTES_MAX: usize = 2_048;
 
 /// What an address costs in a record beyond its bytes: two tags and two lengths of up to two bytes.
 const ADDRESS_OVERHEAD_BYTES: usize = 6;
@@ -76,6 +80,29 @@ impl Own {
 
     pub(super) fn record(&self, flavour: Flavour) -> Option<&VerifiedRecord> {
         self.records.as_ref().map(|records| &records[flavour.index()])
+    }
+
+    /// What a REGISTER carries in this kind; `None` while nothing can be registered.
+    pub(super) fn bytes(&self, kind: RecordKind) -> Option<Bytes> {
+        let records = self.records.as_ref()?;
+        match kind {
+            RecordKind::Signed(flavour) => Some(records[flavour.index()].envelope().clone()),
+            RecordKind::Unsigned => Some(self.peer_info()),
+        }
+    }
+
+    /// The addresses without a signature, as many as fit: each that still does behind those before it.
+    fn peer_info(&self) -> Bytes {
+        let mut left = PEER_INFO_ADDRESS_BYTES_MAX.min(self.limits.envelope_bytes_max);
+        let fitting = self.addresses.iter().filter(|address| {
+            let fits = address.len() <= left;
+            left -= if fits { address.len() } else { 0 };
+            fits
+        });
+        let mut bytes = Vec::new();
+        let addresses = fitting.take(self.limits.addresses_max).map(AsRef::as_ref);
+        PeerInfo::encode(&self.peer_id.to_bytes(), addresses, &mut bytes);
+        bytes.into()
     }
 
     /// Replaces the addresses; `false`, and nothing changes, if they are the same set.

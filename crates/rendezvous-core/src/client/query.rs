@@ -7,7 +7,7 @@ use rendezvous_wire::{Cookie, Limit, Namespace, Status, Ttl};
 
 use super::{
     Client, PENDING_MAX, Timer,
-    answer::{Discovered, Skipped},
+    answer::{Discovered, Skipped, Unverified},
     cookies::{Listing, Place},
     event::Event,
     failure::Failure,
@@ -25,6 +25,15 @@ pub enum From {
     Cookie,
     /// At the start of the listing.
     Fresh,
+}
+
+/// A page that has come.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) registrations: Vec<Discovered>,
+    pub(super) unverified: Vec<Unverified>,
+    pub(super) cookie: Option<Cookie>,
+    pub(super) skipped: Skipped,
 }
 
 /// A page that is asked for.
@@ -86,26 +95,26 @@ impl Client {
     }
 
     /// Hands a page to the application and keeps the place behind it. `sent` is the cookie that was sent.
-    pub(super) fn page_arrived(
-        &mut self,
-        id: QueryId,
-        sent: Option<Cookie>,
-        mut registrations: Vec<Discovered>,
-        cookie: Option<Cookie>,
-        mut skipped: Skipped,
-    ) {
+    pub(super) fn page_arrived(&mut self, id: QueryId, sent: Option<Cookie>, page: Page) {
         let Some(query) = self.queries.remove(&id) else { return };
-        let received = registrations.len() + skipped.total();
+        let Page { mut registrations, mut unverified, cookie, mut skipped } = page;
+        let received = registrations.len() + unverified.len() + skipped.total();
         let own = self.own.peer_id();
-        registrations.retain(|found| {
-            let is_own = found.record.peer_id() == own;
+        let mut is_of_use = |peer: PeerId, namespace: &Namespace| {
+            let is_own = peer == own;
             skipped.own += usize::from(is_own);
-            let is_foreign = query.namespace.as_ref().is_some_and(|asked| *asked != found.namespace);
+            let is_foreign = query.namespace.as_ref().is_some_and(|asked| asked != namespace);
             skipped.foreign += usize::from(is_foreign && !is_own);
             !is_own && !is_foreign
-        });
-        skipped.over_limit += registrations.len().saturating_sub(query.limit.count());
+        };
+        registrations.retain(|found| is_of_use(found.record.peer_id(), &found.namespace));
+        unverified.retain(|found| is_of_use(found.peer, &found.namespace));
+        skipped.over_limit += (registrations.len() + unverified.len()).saturating_sub(query.limit.count());
         registrations.truncate(query.limit.count());
+        unverified.truncate(query.limit.count() - registrations.len());
+        for found in &mut unverified {
+            found.ttl = found.ttl.clamp(Ttl::from_secs(1), Ttl::RECOMMENDED_MAX);
+        }
         for found in &mut registrations {
             found.ttl = found.ttl.clamp(Ttl::from_secs(1), Ttl::RECOMMENDED_MAX);
             let ends_at = self.now + Duration::from_secs(found.ttl.as_secs());
@@ -128,10 +137,19 @@ impl Client {
         }
         let Query { point, namespace, lookup, .. } = query;
         if let Some(lookup) = lookup {
-            self.leg_listed(lookup, point, Leaf { query: id, registrations, skipped, more, page });
+            self.leg_listed(lookup, point, Leaf { query: id, registrations, unverified, skipped, more, page });
             return;
         }
-        self.events.push(Event::Discovered { query: id, point, namespace, registrations, more, page, skipped });
+        self.events.push(Event::Discovered {
+            query: id,
+            point,
+            namespace,
+            registrations,
+            unverified,
+            more,
+            page,
+            skipped,
+        });
     }
 
     /// A DISCOVER failed; `sent` is the cookie that it carried.
@@ -153,7 +171,7 @@ impl Client {
         }
         // nim's answer for a namespace in which nobody is registered. Names that are none do not get this far.
         if status == Some(Status::InvalidNamespace) && query.namespace.is_some() {
-            self.page_arrived(id, sent, Vec::new(), None, Skipped::default());
+            self.page_arrived(id, sent, Page::default());
             return;
         }
         let Some(Query { point, namespace, lookup, .. }) = self.queries.remove(&id) else { return };

@@ -11,10 +11,11 @@ use super::{
     failure::{Failure, MalformedAnswer},
     outbound::{Outbound, QueryId, RequestId, RequestKind},
     point::Work,
+    query::Page,
     schedule,
     standing::{Caller, StandingId, Step},
 };
-use crate::Time;
+use crate::{RecordKind, Time};
 
 /// A request whose end is awaited.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub(super) enum Purpose {
 pub(super) struct Registering {
     pub(super) standing: StandingId,
     pub(super) lane: usize,
-    pub(super) flavour: Flavour,
+    pub(super) kind: RecordKind,
     pub(super) requested: Ttl,
     pub(super) sent_at: Time,
 }
@@ -95,8 +96,11 @@ impl Client {
             (Purpose::Register(about), Answer::Registered { ttl }) => self.register_ended(point, about, Ok(ttl)),
             // Whatever comes where nothing is expected, the request was written.
             (Purpose::Unregister(standing), _) => self.unregister_ended(standing, Ok(())),
-            (Purpose::Discover { query, cookie: sent }, Answer::Page { registrations, cookie, skipped }) => {
-                self.page_arrived(query, sent, registrations, cookie, skipped);
+            (
+                Purpose::Discover { query, cookie: sent },
+                Answer::Page { registrations, unverified, cookie, skipped },
+            ) => {
+                self.page_arrived(query, sent, Page { registrations, unverified, cookie, skipped });
             }
             (purpose, Answer::Refused { status, text }) if !status.is_ok() => {
                 let failure = Failure::Refused { status, text: sanitized(&text) };
@@ -197,8 +201,11 @@ impl Client {
         let memory = self.points.memory(&point);
         let dialect = self.dialects.get(&point).copied().unwrap_or_default();
         let preferred = match dialect {
-            Dialect::Rendezvous => memory.and_then(|memory| memory.flavour).unwrap_or(self.config.flavour),
-            Dialect::Waku => Flavour::Standard,
+            Dialect::Rendezvous => match memory {
+                Some(memory) if memory.is_unsigned && self.config.legacy_peer_info => RecordKind::Unsigned,
+                memory => memory.and_then(|memory| memory.flavour).unwrap_or(self.config.flavour).into(),
+            },
+            Dialect::Waku => Flavour::Standard.into(),
         };
         let requested = match (&lane.ttl_try, memory) {
             (Some(ttl_try), _) => ttl_try.asked,
@@ -209,12 +216,14 @@ impl Client {
             Dialect::Rendezvous => requested,
             Dialect::Waku => wanted.min(dialect.ttl_max()),
         };
-        let flavour = match &lane.probe {
-            _ if lane_index == 1 => preferred.other(),
-            Some(probe) => probe.flavour,
+        let flavour = preferred.flavour().unwrap_or(self.config.flavour);
+        let kind = match &lane.probe {
+            _ if lane_index == 1 => flavour.other().into(),
+            Some(probe) => probe.kind,
+            None if self.points.is_dual(&point) => flavour.into(),
             None => preferred,
         };
-        let record = self.own.record(flavour)?;
+        let record = self.own.bytes(kind)?;
         (lane.due, lane.is_commanded) = (None, false);
         lane.last_try = Some(now);
         let timeout = schedule::timeout(&self.config, lane.remaining(now));
@@ -222,14 +231,14 @@ impl Client {
         let namespace = standing.namespace.clone();
         let register = Register {
             namespace: Some(namespace.as_str().as_bytes()),
-            signed_peer_record: Some(record.envelope()),
+            signed_peer_record: Some(&record),
             ttl_secs: Some(requested.as_secs()),
         };
         let frame = match dialect {
             Dialect::Rendezvous => frame(&Request::Register(register)),
             Dialect::Waku => waku_frame(&waku::Request::Register(register)),
         };
-        let about = Registering { standing: id, lane: lane_index, flavour, requested, sent_at: now };
+        let about = Registering { standing: id, lane: lane_index, kind, requested, sent_at: now };
         self.settle(id);
         let request = RequestId(self.next_id());
         Some(self.hand_out(request, point, Purpose::Register(about), Some(namespace), frame, now + timeout))

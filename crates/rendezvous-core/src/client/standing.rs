@@ -4,14 +4,13 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use libp2p_identity::PeerId;
-use rendezvous_record::Flavour;
 use rendezvous_wire::{Namespace, Ttl};
 
 use super::{
     failure::Failure,
     outbound::{RegistrationId, RequestId},
 };
-use crate::Time;
+use crate::{RecordKind, Time};
 
 /// Names a standing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,14 +57,16 @@ pub(super) struct Lane {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grant {
     pub(super) until: Time,
-    pub(super) flavour: Flavour,
+    pub(super) kind: RecordKind,
 }
 
-/// The other flavour is being tried.
+/// Another kind of record is being tried.
 #[derive(Clone, Debug)]
 pub(super) struct Probe {
-    pub(super) flavour: Flavour,
-    /// How the first flavour failed.
+    pub(super) kind: RecordKind,
+    /// By [`RecordKind::index`]: those that have failed before it.
+    pub(super) tried: [bool; RecordKind::ALL.len()],
+    /// How the first failed.
     pub(super) first: Failure,
 }
 

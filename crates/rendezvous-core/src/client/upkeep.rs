@@ -7,7 +7,7 @@ use rendezvous_wire::{Dialect, Namespace, Ttl};
 
 use super::{
     Client, STANDINGS_MAX, Timer, UNREGISTER_TRIES_MAX,
-    config::{REFRESH_MIN, RETRY_MIN},
+    config::{ClientConfig, REFRESH_MIN, RETRY_MIN},
     event::Event,
     failure::{Failure, Fault},
     memory::PointMemory,
@@ -18,7 +18,7 @@ use super::{
     standing::{Caller, Grant, Lane, Probe, Removal, Standing, StandingId, Step, TtlTry},
     ttl,
 };
-use crate::Time;
+use crate::{RecordKind, Time};
 
 impl Client {
     /// Brings a standing on: notes what has lapsed, queues what is due, sets its deadline, forgets it when all is done.
@@ -29,8 +29,8 @@ impl Client {
             if let Some(grant) = lane.granted.take_if(|grant| grant.until <= now) {
                 lane.tries = 0;
                 for id in standing.owners.keys() {
-                    let (point, namespace, flavour) = (standing.point, standing.namespace.clone(), grant.flavour);
-                    self.events.push(Event::Lapsed { id: *id, point, namespace, flavour });
+                    let (point, namespace, kind) = (standing.point, standing.namespace.clone(), grant.kind);
+                    self.events.push(Event::Lapsed { id: *id, point, namespace, kind });
                 }
             }
         }
@@ -173,11 +173,12 @@ impl Client {
         let wanted = standing.lanes[about.lane].due;
         let due =
             if self.config.refreshes { Some(wanted.map_or(refresh_at, |due| due.min(refresh_at))) } else { wanted };
-        let grant = Grant { until: about.sent_at + lifetime(ttl), flavour: about.flavour };
+        let grant = Grant { until: about.sent_at + lifetime(ttl), kind: about.kind };
         let ttl_try = standing.lanes[about.lane].ttl_try.take();
         self.points.learn(standing.point, |memory| {
             if !is_dual {
-                memory.flavour = Some(about.flavour);
+                memory.flavour = about.kind.flavour();
+                memory.is_unsigned = about.kind == RecordKind::Unsigned;
             }
             memory.ttl_granted = (ttl < about.requested).then_some(ttl);
             if let Some(TtlTry { asked, refused, .. }) = ttl_try
@@ -190,8 +191,8 @@ impl Client {
         standing.lanes[about.lane] =
             Lane { granted: Some(grant), due, last_try: Some(about.sent_at), is_commanded, ..Lane::default() };
         for id in standing.owners.keys() {
-            let (point, namespace, flavour) = (standing.point, standing.namespace.clone(), about.flavour);
-            self.events.push(Event::Registered { id: *id, point, namespace, flavour, ttl });
+            let (point, namespace, kind) = (standing.point, standing.namespace.clone(), about.kind);
+            self.events.push(Event::Registered { id: *id, point, namespace, kind, ttl });
         }
     }
 
@@ -201,10 +202,15 @@ impl Client {
         let Some(standing) = self.standings.get_mut(&about.standing) else { return };
         let lane = &mut standing.lanes[about.lane];
         let is_waku = self.dialects.get(&standing.point) == Some(&Dialect::Waku);
-        if failure.hints_at_flavour() && lane.probe.is_none() && !is_dual && !is_waku {
-            lane.probe = Some(Probe { flavour: about.flavour.other(), first: failure });
-            (lane.due, lane.is_commanded) = (Some(now), true);
-            return;
+        if failure.hints_at_flavour() && !is_dual && !is_waku {
+            let mut tried = lane.probe.as_ref().map(|probe| probe.tried).unwrap_or_default();
+            tried[about.kind.index()] = true;
+            if let Some(kind) = next_kind(&self.config, &tried) {
+                let first = lane.probe.take().map_or(failure, |probe| probe.first);
+                lane.probe = Some(Probe { kind, tried, first });
+                (lane.due, lane.is_commanded) = (Some(now), true);
+                return;
+            }
         }
         if let Some(asked) = self.other_ttl(&about, &failure) {
             let Some(standing) = self.standings.get_mut(&about.standing) else { return };
@@ -216,7 +222,7 @@ impl Client {
         let Some(standing) = self.standings.get_mut(&about.standing) else { return };
         let lane = &mut standing.lanes[about.lane];
         let failure = match lane.probe.take() {
-            // A refusal for another reason shows that the second record was read; it says more than the first failure.
+            // A refusal for another reason shows that a later record was read; it says more than the first failure.
             Some(_) if matches!(failure, Failure::Refused { .. }) && !failure.hints_at_flavour() => failure,
             Some(probe) => probe.first,
             None => failure,
@@ -370,6 +376,13 @@ impl Client {
             });
         }
     }
+}
+
+/// The kind of record to try where these have failed: both flavours, and then, in the legacy mode, none.
+fn next_kind(config: &ClientConfig, tried: &[bool; RecordKind::ALL.len()]) -> Option<RecordKind> {
+    let unsigned = config.legacy_peer_info.then_some(RecordKind::Unsigned);
+    let kinds = [config.flavour, config.flavour.other()].map(RecordKind::Signed).into_iter().chain(unsigned);
+    kinds.into_iter().find(|kind| !tried[kind.index()])
 }
 
 fn lifetime(ttl: Ttl) -> Duration {

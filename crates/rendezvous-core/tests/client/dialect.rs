@@ -56,7 +56,7 @@ fn a_registration_is_asked_for_20_seconds_and_refreshed_from_what_is_granted() {
             rig.grant(&request, granted);
             let ttl = Ttl::from_secs(reckoned);
             let expected =
-                Event::Registered { id, point: point(0), namespace: chat(), flavour: Flavour::Standard, ttl };
+                Event::Registered { id, point: point(0), namespace: chat(), kind: Flavour::Standard.into(), ttl };
             assert_eq!(rig.event(), expected);
             let begun = rig.now;
             assert!(rig.pass_to_deadline());

@@ -26,7 +26,16 @@ fn a_query_asks_for_one_page_and_says_what_it_reads() {
     let registrations = vec![found(&chat(), 2, 100), found(&chat(), 3, 100)];
     rig.answer(&request, page(registrations.clone(), cookie(b"c1")));
     let (namespace, skipped) = (Some(chat()), Skipped::default());
-    let event = Event::Discovered { query, point: point(0), namespace, registrations, more: true, page: 1, skipped };
+    let event = Event::Discovered {
+        query,
+        point: point(0),
+        namespace,
+        registrations,
+        unverified: Vec::new(),
+        more: true,
+        page: 1,
+        skipped,
+    };
     assert_eq!(rig.event(), event);
     assert_eq!(rig.client.poll_timeout(), Some(rig.now + secs(100)), "the end of what was found, and nothing else");
 }
@@ -97,7 +106,10 @@ fn registrations_that_cannot_be_used_count_for_whether_there_is_more() {
     rig.ask(From::Cookie);
     let request = rig.request();
     let skipped = Skipped { unverified: 1_000, ..Skipped::default() };
-    rig.answer(&request, Answer::Page { registrations: Vec::new(), cookie: cookie(b"1"), skipped });
+    rig.answer(
+        &request,
+        Answer::Page { registrations: Vec::new(), unverified: Vec::new(), cookie: cookie(b"1"), skipped },
+    );
     assert!(matches!(rig.event(), Event::Discovered { more: true, skipped: told, .. } if told == skipped));
 }
 

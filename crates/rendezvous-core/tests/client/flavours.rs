@@ -27,8 +27,8 @@ fn a_point_that_cannot_read_the_record_is_tried_once_with_the_other_flavour() {
         let second = rig.request();
         assert_eq!(flavour_of(&second), Flavour::Legacy);
         rig.grant(&second, 600);
-        let Event::Registered { flavour, .. } = rig.event() else { panic!("registered") };
-        assert_eq!(flavour, Flavour::Legacy);
+        let Event::Registered { kind, .. } = rig.event() else { panic!("registered") };
+        assert_eq!(kind, Flavour::Legacy.into());
         assert_eq!(rig.client.registered_flavours(id, &point(0)), Flavours::LEGACY);
     }
 }
@@ -137,7 +137,7 @@ fn a_dual_point_is_registered_with_in_both_flavours_one_after_the_other() {
         .events()
         .into_iter()
         .map(|event| match event {
-            Event::Registered { flavour, .. } => flavour,
+            Event::Registered { kind, .. } => kind.flavour().unwrap(),
             other => panic!("{other:?}"),
         })
         .collect();

@@ -15,3 +15,4 @@ mod registration;
 mod removal;
 mod rig;
 mod shutdown;
+mod unsigned;

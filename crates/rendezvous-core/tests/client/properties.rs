@@ -277,7 +277,7 @@ impl Model {
                 let registrations = peers.into_iter().map(|number| listed(number, ttl)).collect();
                 let skipped = Skipped { unverified: rubbish, ..Skipped::default() };
                 let cookie = byte.and_then(|byte| cookie(&[byte]));
-                self.answer(&request, Answer::Page { registrations, cookie, skipped });
+                self.answer(&request, Answer::Page { registrations, unverified: Vec::new(), cookie, skipped });
             }
             Reply::Sent => self.answer(&request, Answer::Sent),
             Reply::Failure(number) => {

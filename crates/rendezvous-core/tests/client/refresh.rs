@@ -166,7 +166,7 @@ fn a_lapse_is_told_once_with_its_flavour_and_registration_goes_on() {
     // The machine slept through the refresh.
     rig.pass(secs(3_600));
     let event = rig.event();
-    assert_eq!(event, Event::Lapsed { id, point: point(0), namespace: chat(), flavour: Flavour::Standard });
+    assert_eq!(event, Event::Lapsed { id, point: point(0), namespace: chat(), kind: Flavour::Standard.into() });
     let request = rig.request_of(RequestKind::Register);
     rig.grant(&request, 60);
     assert!(rig.client.is_registered(id, &point(0)));

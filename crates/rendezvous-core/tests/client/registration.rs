@@ -28,7 +28,7 @@ fn a_registration_is_sent_to_all_its_points_with_namespace_record_and_ttl() {
     }
     for (event, point) in rig.events().into_iter().zip([point(0), point(1)]) {
         let (namespace, flavour, ttl) = (chat(), Flavour::Standard, Ttl::from_secs(90));
-        assert_eq!(event, Event::Registered { id, point, namespace, flavour, ttl });
+        assert_eq!(event, Event::Registered { id, point, namespace, kind: flavour.into(), ttl });
         assert!(rig.client.is_registered(id, &point));
     }
     assert!(rig.requests().is_empty());
@@ -66,7 +66,7 @@ fn losing_all_addresses_is_told_and_what_stands_is_left_to_lapse() {
     assert!(rig.requests().is_empty());
     assert!(rig.client.is_registered(id, &point(0)));
     rig.pass(secs(10));
-    let lapsed = Event::Lapsed { id, point: point(0), namespace: chat(), flavour: Flavour::Standard };
+    let lapsed = Event::Lapsed { id, point: point(0), namespace: chat(), kind: Flavour::Standard.into() };
     assert_eq!(rig.event(), lapsed);
     assert!(!rig.client.is_registered(id, &point(0)));
 }

@@ -151,7 +151,7 @@ pub(crate) fn cookie(bytes: &[u8]) -> Option<Cookie> {
 }
 
 pub(crate) fn page(registrations: Vec<Discovered>, cookie: Option<Cookie>) -> Answer {
-    Answer::Page { registrations, cookie, skipped: Skipped::default() }
+    Answer::Page { registrations, unverified: Vec::new(), cookie, skipped: Skipped::default() }
 }
 
 /// What is in a REGISTER: the namespace, the record, the lifetime asked for.

@@ -180,8 +180,14 @@ impl Model {
         let mut changes = Vec::with_capacity(batch.changes.len());
         for change in &batch.changes {
             let key = (*change.peer(), change.namespace().clone());
-            if let Change::Forget { flavour, .. } = change {
-                changes.push(Asked::Forget { key, flavour: *flavour });
+            if let Change::Forget { kind, .. } = change {
+                let Some(flavour) = kind.flavour() else {
+                    return Err((
+                        Invariant::Identity,
+                        format!("an unsigned record of {key:?} ends, and nobody registers any"),
+                    ));
+                };
+                changes.push(Asked::Forget { key, flavour });
                 continue;
             }
             // What names all namespaces becomes one withdrawal for each that there is.
@@ -203,7 +209,7 @@ impl Model {
                 (Asked::Remove { key: of }, Change::Remove { .. }) => *of == key,
                 (Asked::Put { key: of, flavour, record, prefix, .. }, Change::Put(put)) => {
                     let is_same = record.envelope == put.record && record.ends == put.ends;
-                    *of == key && *flavour == put.flavour && is_same && *prefix == put.prefix
+                    *of == key && put.kind == (*flavour).into() && is_same && *prefix == put.prefix
                 }
                 _ => false,
             };
@@ -472,7 +478,7 @@ fn fold(listing: &mut Listing, change: &Asked) {
 
 fn is_kept(entry: &Entry, kept: &Kept) -> bool {
     let is_it = |record: &Record, kept: &KeptRecord| record.envelope == kept.record && record.ends == kept.ends;
-    let of = |flavour: Flavour| kept.records.iter().find(move |record| record.flavour == flavour);
+    let of = |flavour: Flavour| kept.records.iter().find(move |record| record.kind == flavour.into());
     entry.prefix == kept.prefix
         && Flavour::ALL.into_iter().all(|flavour| match (&entry.records[flavour.index()], of(flavour)) {
             (Some(record), Some(kept)) => is_it(record, kept),

@@ -49,7 +49,7 @@ impl Simulation {
         let requester = Requester {
             peer,
             prefix: Some(prefix),
-            agent_reads: (is_rust && is_identified).then_some(Flavours::LEGACY),
+            agent_reads: (is_rust && is_identified).then_some(Flavours::LEGACY.into()),
             may_wait: !is_identified && !sending.has_waited,
         };
         let clock = self.points[way.point].clock(now);

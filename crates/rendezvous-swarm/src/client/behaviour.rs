@@ -67,7 +67,7 @@ impl Behaviour {
             clock,
             links: Links::default(),
             points: PointAddresses::default(),
-            readers: Readers::new(config.reads.clone()),
+            readers: Readers::new(config.reads.clone(), config.client.legacy_peer_info),
             external: ExternalAddresses::default(),
             is_pinned: false,
             is_outdated: false,

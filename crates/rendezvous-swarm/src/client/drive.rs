@@ -198,7 +198,9 @@ impl Behaviour {
                 registrations.iter().for_each(|found| self.announce_record(&found.record));
             }
             Event::LookupChanged { found, updated, .. } => {
-                found.iter().chain(updated).for_each(|merged| self.announce_record(&merged.record));
+                // What nobody has signed is no address that a dial finds.
+                let verified = found.iter().chain(updated).filter_map(|merged| merged.record.verified());
+                verified.for_each(|record| self.announce_record(record));
             }
             _ => {}
         }

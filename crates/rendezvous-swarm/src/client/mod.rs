@@ -29,6 +29,11 @@
 //! A point that is not connected is dialled. Its addresses come from [`Behaviour::add_point_address`], from the swarm's
 //! other behaviours, or from a record that another point listed.
 //!
+//! # Points in the older form of the protocol
+//! With [`ClientConfig::legacy_peer_info`], points of py-libp2p and berty's Go are registered with without a signature. What
+//! they list is told apart from verified registrations ([`Unverified`]), is not reported to the swarm, and is not offered
+//! to dials.
+//!
 //! # Discovered peers
 //! The addresses of a discovered peer are reported to the swarm, and offered to dials by peer id until the peer's
 //! registration ends. Nothing is dialled by itself: whom to dial, and how many, is the application's choice. The
@@ -61,8 +66,8 @@ mod readers;
 
 #[doc(no_inline)]
 pub use rendezvous_core::client::{
-    Answer, ClientConfig, Discovered, Event, Failure, Fault, From, Gone, GoneWhy, LookupConfig, LookupId,
-    MalformedAnswer, Merged, PointMemory, QueryId, RegistrationId, RequestId, Skipped, Stats,
+    Answer, ClientConfig, Discovered, Event, Failure, Fault, FoundRecord, From, Gone, GoneWhy, LookupConfig, LookupId,
+    MalformedAnswer, Merged, PointMemory, QueryId, RegistrationId, RequestId, Skipped, Stats, Unverified,
 };
 #[doc(no_inline)]
 pub use rendezvous_wire::{Dialect, Limit, Namespace, Ttl};

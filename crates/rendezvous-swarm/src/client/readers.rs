@@ -18,12 +18,13 @@ const READERS_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub(super) struct Readers {
     limits: Limits,
+    reads_unsigned: bool,
     kept: Arc<Mutex<VecDeque<(PeerId, AnswerReader)>>>,
 }
 
 impl Readers {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, kept: Arc::default() }
+    pub(super) fn new(limits: Limits, reads_unsigned: bool) -> Self {
+        Self { limits, reads_unsigned, kept: Arc::default() }
     }
 
     /// The reader of a connection to this peer.
@@ -37,7 +38,7 @@ impl Readers {
         match place.and_then(|place| kept.remove(place)) {
             Some((_, reader)) => reader,
             // No randomness is drawn in verification: the seed is of no consequence.
-            None => AnswerReader::new(self.limits.clone()),
+            None => AnswerReader::new(self.limits.clone()).with_unsigned(self.reads_unsigned),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What is known of the other side's agent version, and the streams that wait for it.
+//! What a connection tells of what its peer reads, and the streams that wait for that.
 
 use std::{
     future::poll_fn,
@@ -8,8 +8,7 @@ use std::{
 
 use futures::future::{Either, select};
 use futures_timer::Delay;
-use rendezvous_core::server::AGENT_PATIENCE;
-use rendezvous_record::Flavours;
+use rendezvous_core::server::{AGENT_PATIENCE, Reads};
 
 /// What a connection knows of its peer.
 #[derive(Debug, Default)]
@@ -18,7 +17,9 @@ pub(super) struct Agent(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// What the agent version tells; the outer `None` while it is not known.
-    reads: Option<Option<Flavours>>,
+    reads: Option<Option<Reads>>,
+    /// Whether the peer has registered without a signature on this connection.
+    has_registered_unsigned: bool,
     /// Whether a stream of this connection has waited in vain.
     is_patience_over: bool,
     /// Streams that wait: at most one for each in flight.
@@ -26,13 +27,21 @@ struct State {
 }
 
 impl Agent {
-    /// The flavours that the agent version tells of, and whether it is worth waiting for more.
-    pub(super) fn reads(&self) -> (Option<Flavours>, bool) {
+    /// What is known of what the peer reads, and whether it is worth waiting for more.
+    pub(super) fn reads(&self) -> (Option<Reads>, bool) {
         let state = self.lock();
+        if state.has_registered_unsigned {
+            return (Some(Reads::PeerInfo), false);
+        }
         (state.reads.flatten(), state.reads.is_none() && !state.is_patience_over)
     }
 
-    pub(super) fn set(&self, reads: Option<Flavours>) {
+    /// The peer has registered without a signature: whatever its agent version, it reads what it writes.
+    pub(super) fn note_unsigned(&self) {
+        self.lock().has_registered_unsigned = true;
+    }
+
+    pub(super) fn set(&self, reads: Option<Reads>) {
         let mut state = self.lock();
         state.reads = Some(reads);
         let waiting = core::mem::take(&mut state.waiting);

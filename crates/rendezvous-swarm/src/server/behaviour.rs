@@ -19,9 +19,8 @@ use libp2p_swarm::{
 };
 use rendezvous_core::{
     Time,
-    server::{Event, Stats, reads_of_agent},
+    server::{Event, Reads, Stats, reads_of_agent},
 };
-use rendezvous_record::Flavours;
 use rendezvous_store::{LoadError, Opened, Store};
 use rendezvous_wire::{Dialect, Dialects, Namespace};
 
@@ -66,7 +65,7 @@ pub struct Behaviour {
 struct Connected {
     connections: Vec<ConnectionId>,
     /// The outer `None` while the agent version is not known.
-    reads: Option<Option<Flavours>>,
+    reads: Option<Option<Reads>>,
 }
 
 impl Behaviour {

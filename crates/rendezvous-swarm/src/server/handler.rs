@@ -16,7 +16,7 @@ use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, Stream, StreamProtocol, SubstreamProtocol,
     handler::{ConnectionEvent, FullyNegotiatedInbound},
 };
-use rendezvous_core::server::IpPrefix;
+use rendezvous_core::server::{IpPrefix, Reads};
 use rendezvous_record::Flavours;
 use rendezvous_wire::{Dialect, Dialects};
 
@@ -41,7 +41,7 @@ impl Handler {
         peer: PeerId,
         prefix: Option<IpPrefix>,
         shared: Arc<Shared>,
-        reads: Option<Option<Flavours>>,
+        reads: Option<Option<Reads>>,
     ) -> Self {
         let agent = Arc::new(Agent::default());
         if let Some(reads) = reads {
@@ -62,7 +62,7 @@ pub struct Notice(pub(super) Told);
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Told {
     /// What the agent version tells of the flavours that the peer reads.
-    Agent(Option<Flavours>),
+    Agent(Option<Reads>),
     /// Other dialects are served. To be told is enough: the protocols are listed anew whenever the connection is polled.
     Dialects,
 }

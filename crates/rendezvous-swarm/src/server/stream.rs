@@ -5,9 +5,12 @@ use std::{future::poll_fn, sync::Arc, task::Poll, time::Instant};
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt as _, channel::oneshot};
 use libp2p_identity::PeerId;
-use rendezvous_core::server::{
-    Command, Discover, Discovered, IpPrefix, Refusal, Rejected, RequestReader, Requester, Sample, WakuCommand,
-    WakuReader, registered_frame, waku_registered_frame,
+use rendezvous_core::{
+    RecordKind,
+    server::{
+        Command, Discover, Discovered, IpPrefix, Refusal, Rejected, RequestReader, Requester, Sample, WakuCommand,
+        WakuReader, registered_frame, waku_registered_frame,
+    },
 };
 use rendezvous_wire::{CodecError, Dialect, MessageType, Page, Ttl};
 
@@ -195,8 +198,12 @@ impl Session {
         let read = self.shared.reader.read(&self.peer, payload);
         match read.inspect_err(|rejected| self.shared.note_rejected(&self.peer, rejected))? {
             Command::Register(register) => {
+                let is_unsigned = register.kind() == RecordKind::Unsigned;
                 let begun = self.shared.register(&self.requester(), register);
                 let ttl = self.registered(begun, alarm).await.map_err(|refusal| of(MessageType::Register, refusal))?;
+                if is_unsigned {
+                    self.agent.note_unsigned();
+                }
                 Ok(Answer::Frame(registered_frame(ttl)))
             }
             Command::Unregister(unregister) => {
