@@ -150,7 +150,8 @@ pub(crate) struct Discover {
     #[arg(long, requires = "every")]
     pub(crate) fresh: bool,
 
-    /// Print one JSON object per line: `peer`, `namespace`, `ttl`, `addresses`, `seq`, `flavour`; with --every also
+    /// Print one JSON object per line: `peer`, `namespace`, `ttl`, `addresses`, `seq`, `flavour`; with --legacy `unverified` in the
+    /// place of the last two where nothing is signed; with --every also
     /// `event`: `found`, `changed`, `gone`, `away`, `back`.
     #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
@@ -202,6 +203,11 @@ pub(crate) struct Client {
     /// File with this peer's key, which is its identity; made if it is missing [default: a key for this run alone]
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+
+    /// Speak the older form of the protocol too, as points of py-libp2p and older Go do: register without a signature where no
+    /// signed record is taken, and list such registrations, marked `unverified`.
+    #[arg(long)]
+    pub(crate) legacy: bool,
 
     /// Longest wait for the connection, and for each answer, in seconds.
     #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = value_parser!(u64).range(1..=3_600))]

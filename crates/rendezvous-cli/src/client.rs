@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use libp2p::PeerId;
 use rendezvous_record::Flavour;
-use rendezvous_swarm::client::{self, Failure, GoneWhy};
+use rendezvous_swarm::{
+    RecordKind,
+    client::{self, Failure, GoneWhy},
+};
 
 use crate::{
     args,
@@ -146,16 +149,22 @@ impl Member {
 
     /// Tells that this peer is listed, or no longer.
     fn say_own(&mut self) -> Result<(), Error> {
-        let (ttl, flavour) = (self.keeper.ttl_left(), self.keeper.flavour());
+        let (ttl, kind) = (self.keeper.ttl_left(), self.keeper.kind().unwrap_or(Flavour::Standard.into()));
         let Keeper { session, output, namespace, .. } = &mut self.keeper;
         let listing: Vec<PeerId> = self.own.iter().filter(|(_, own)| own.is_listed).map(|(point, _)| *point).collect();
-        let Some(record) = session.rendezvous().own_record(flavour.unwrap_or(Flavour::Standard)).cloned() else {
+        let flavour = kind.flavour().unwrap_or(Flavour::Standard);
+        let Some(record) = session.rendezvous().own_record(flavour).cloned() else {
             return Ok(());
         };
+        let (peer, namespace) = (record.peer_id(), namespace.as_str());
+        let found = match kind {
+            RecordKind::Signed(_) => Found::new(namespace, &record, ttl),
+            RecordKind::Unsigned => Found::unverified(namespace, &peer, session.rendezvous().addresses(), ttl),
+        };
         let told = if self.is_listed {
-            Told::Found(Found::new(namespace.as_str(), &record, ttl).at(session, &listing).own())
+            Told::Found(found.at(session, &listing).own())
         } else {
-            listing::gone(&record.peer_id(), namespace.as_str(), GoneWhy::Unlisted, true)
+            listing::gone(&peer, namespace, GoneWhy::Unlisted, true)
         };
         output.result(&told, &told)?;
         output.flush()

@@ -7,12 +7,12 @@ use std::{
 };
 
 use libp2p::PeerId;
-use rendezvous_swarm::client::{self, Discovered, From, Limit, Namespace};
+use rendezvous_swarm::client::{self, Discovered, From, Limit, Namespace, Skipped, Unverified};
 
 use crate::{
     args,
     error::Error,
-    listing::Found,
+    listing::{self, Found},
     output::{self, Output, count},
     poller::{self, FOLLOWED_MAX, Poller},
     session::{Event, Outcome, PAGES_MAX, Session},
@@ -25,9 +25,10 @@ const REGISTRATIONS_MAX: u64 = 10_000_000;
 /// A page that the point has given.
 struct Page {
     registrations: Vec<Discovered>,
+    unverified: Vec<Unverified>,
     has_more: bool,
     number: u32,
-    skipped: client::Skipped,
+    skipped: Skipped,
 }
 
 pub(crate) async fn run(args: args::Discover) -> Result<(), Error> {
@@ -51,14 +52,12 @@ async fn list_merged(mut session: Session, args: args::Discover) -> Result<(), E
     let config = poller::lookup_config(points.len());
     let asked = session.rendezvous().look_up(namespace.clone(), points, config);
     let mut outcome = Outcome::default();
-    let (mut own, mut left_out, mut is_over) = (0, 0, false);
+    let mut skipped_in_all = Skipped::default();
     loop {
         match session.next().await? {
             Event::Rendezvous(client::Event::LookupPolled { lookup, skipped, .. }) if lookup == asked => {
                 outcome.succeed();
-                own += skipped.own;
-                left_out += skipped.total() - skipped.own - skipped.duplicate - skipped.over_limit;
-                is_over |= skipped.over_limit > 0;
+                skipped_in_all += skipped;
             }
             Event::Rendezvous(client::Event::LookupFailed { lookup, point, failure, .. }) if lookup == asked => {
                 outcome.fail(&session, &point, session.error(&point, failure));
@@ -75,10 +74,10 @@ async fn list_merged(mut session: Session, args: args::Discover) -> Result<(), E
         output.result(&found, &found)?;
     }
     output.flush()?;
-    if is_over {
+    if skipped_in_all.over_limit > 0 {
         output::note(format_args!("a point has more than {FOLLOWED_MAX} registrations: the rest is left out"));
     }
-    summarise(found.len() as u64, namespace.as_ref(), own, left_out);
+    summarise(found.len() as u64, namespace.as_ref(), &skipped_in_all);
     Ok(())
 }
 
@@ -89,8 +88,7 @@ async fn list_pages(mut session: Session, args: args::Discover) -> Result<(), Er
     let wanted = args.limit.unwrap_or(REGISTRATIONS_MAX).min(REGISTRATIONS_MAX);
 
     let mut seen = Seen::default();
-    let mut left_out = 0;
-    let mut own = 0;
+    let mut skipped = Skipped::default();
     let mut from = From::Fresh;
     loop {
         let limit = Limit::new(usize::try_from(wanted - seen.count()).unwrap_or(usize::MAX));
@@ -101,9 +99,14 @@ async fn list_pages(mut session: Session, args: args::Discover) -> Result<(), Er
                 output.result(&found, &found)?;
             }
         }
+        for found in &page.unverified {
+            if seen.count() < wanted && seen.insert(found.peer, &found.namespace) {
+                let found = Found::of_unverified(found);
+                output.result(&found, &found)?;
+            }
+        }
         output.flush()?;
-        own += page.skipped.own;
-        left_out += page.skipped.total() - page.skipped.own - page.skipped.duplicate;
+        skipped += page.skipped;
         let is_full = seen.count() >= wanted;
         if is_full || !page.has_more || output.is_closed() {
             let is_bounded = is_full && args.limit.is_none_or(|limit| limit > wanted) && page.has_more;
@@ -114,7 +117,7 @@ async fn list_pages(mut session: Session, args: args::Discover) -> Result<(), Er
         }
         from = From::Cookie;
     }
-    summarise(seen.count(), namespace.as_ref(), own, left_out);
+    summarise(seen.count(), namespace.as_ref(), &skipped);
     Ok(())
 }
 
@@ -128,10 +131,16 @@ async fn next_page(
     let asked = session.rendezvous().discover(point, namespace, Some(limit), from);
     loop {
         match session.next().await? {
-            Event::Rendezvous(client::Event::Discovered { query, registrations, more, page, skipped, .. })
-                if query == asked =>
-            {
-                return Ok(Page { registrations, has_more: more, number: page, skipped });
+            Event::Rendezvous(client::Event::Discovered {
+                query,
+                registrations,
+                unverified,
+                more,
+                page,
+                skipped,
+                ..
+            }) if query == asked => {
+                return Ok(Page { registrations, unverified, has_more: more, number: page, skipped });
             }
             Event::Rendezvous(client::Event::DiscoverFailed { query, failure, .. }) if query == asked => {
                 return Err(session.error(&point, failure));
@@ -161,20 +170,17 @@ async fn watch(args: args::Discover, every: Duration) -> Result<(), Error> {
     Ok(())
 }
 
-fn summarise(number: u64, namespace: Option<&Namespace>, own: usize, left_out: usize) {
+fn summarise(number: u64, namespace: Option<&Namespace>, skipped: &Skipped) {
     let place = match namespace {
         Some(namespace) => format!("under {namespace}"),
         None => "under any name".to_owned(),
     };
     match number {
-        0 if own > 0 => output::note(format_args!("nobody else is registered {place}")),
+        0 if skipped.own > 0 => output::note(format_args!("nobody else is registered {place}")),
         0 => output::note(format_args!("nobody is registered {place}")),
         number => output::note(format_args!("{} {place}", count(number, "registration"))),
     }
-    if left_out > 0 {
-        let left_out = count(left_out as u64, "registration");
-        output::note(format_args!("left out {left_out}: malformed, or not signed by the peer"));
-    }
+    listing::note_left_out(skipped);
 }
 
 /// What has been listed: a peer that renews during the walk comes a second time.

@@ -7,14 +7,17 @@ use std::{
 
 use libp2p::{Multiaddr, PeerId};
 use rendezvous_core::Time;
-use rendezvous_record::Flavour;
-use rendezvous_swarm::client::{self, ClientConfig, Failure, Namespace, RegistrationId, Ttl};
+use rendezvous_swarm::{
+    RecordKind,
+    client::{self, ClientConfig, Failure, Namespace, RegistrationId, Ttl},
+};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     address, args,
     error::Error,
+    listing::is_false,
     node::Change,
     output::{self, Output, printable},
     session::{Event, Session},
@@ -30,11 +33,33 @@ const UNREGISTER_QUIET: Duration = Duration::from_secs(1);
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Told<'a> {
-    Registered { namespace: &'a str, point: String, ttl: u64, addresses: Vec<String> },
-    Renewed { namespace: &'a str, point: String, ttl: u64 },
-    Failed { namespace: &'a str, point: String, error: String, retry_secs: Option<u64> },
-    Lapsed { namespace: &'a str, point: String },
-    Unregistered { namespace: &'a str, point: String },
+    Registered {
+        namespace: &'a str,
+        point: String,
+        ttl: u64,
+        addresses: Vec<String>,
+        #[serde(skip_serializing_if = "is_false")]
+        unverified: bool,
+    },
+    Renewed {
+        namespace: &'a str,
+        point: String,
+        ttl: u64,
+    },
+    Failed {
+        namespace: &'a str,
+        point: String,
+        error: String,
+        retry_secs: Option<u64>,
+    },
+    Lapsed {
+        namespace: &'a str,
+        point: String,
+    },
+    Unregistered {
+        namespace: &'a str,
+        point: String,
+    },
 }
 
 /// How a command registers.
@@ -64,8 +89,8 @@ pub(crate) struct Keeper {
 /// How it stands with a point.
 #[derive(Debug, Default)]
 struct State {
-    /// Flavour of the first record that was granted. At a point that keeps both, the other one is not worth a line.
-    flavour: Option<Flavour>,
+    /// Kind of the first record that was granted. At a point that keeps both flavours, the other one is not worth a line.
+    kind: Option<RecordKind>,
     /// When that was granted last, and for how long.
     granted: Option<(Instant, Ttl)>,
 }
@@ -106,12 +131,12 @@ impl Keeper {
 
     /// Whether a point has granted the registration, in this run and since it is known to have forgotten it.
     pub(crate) fn is_granted(&self, point: &PeerId) -> bool {
-        self.points.get(point).is_some_and(|state| state.flavour.is_some())
+        self.points.get(point).is_some_and(|state| state.kind.is_some())
     }
 
-    /// Flavour of a record that was granted.
-    pub(crate) fn flavour(&self) -> Option<Flavour> {
-        self.points.values().find_map(|state| state.flavour)
+    /// Kind of a record that was granted: a signed one, if there is one.
+    pub(crate) fn kind(&self) -> Option<RecordKind> {
+        self.points.values().filter_map(|state| state.kind).min()
     }
 
     /// Whether the registration stands at a point, as far as the point's grants tell.
@@ -129,21 +154,21 @@ impl Keeper {
     /// Registers again at a point that has forgotten this peer.
     pub(crate) fn register_again(&mut self, point: &PeerId) {
         if let Some(state) = self.points.get_mut(point) {
-            state.flavour = None;
+            state.kind = None;
         }
         self.session.rendezvous().register_again_at(self.id, point);
     }
 
     pub(crate) fn on_event(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Rendezvous(client::Event::Registered { point, flavour, ttl, .. }) => {
-                self.on_registered(&point, flavour, ttl)?;
+            Event::Rendezvous(client::Event::Registered { point, kind, ttl, .. }) => {
+                self.on_registered(&point, kind, ttl)?;
             }
             Event::Rendezvous(client::Event::RegisterFailed { point, failure, retry_at, .. }) => {
                 self.on_failed(point, failure, retry_at)?;
             }
-            Event::Rendezvous(client::Event::Lapsed { point, flavour, .. })
-                if self.points.get(&point).is_some_and(|state| state.flavour == Some(flavour)) =>
+            Event::Rendezvous(client::Event::Lapsed { point, kind, .. })
+                if self.points.get(&point).is_some_and(|state| state.kind == Some(kind)) =>
             {
                 let place = self.session.place(&point);
                 match self.stay {
@@ -173,21 +198,23 @@ impl Keeper {
         self.output.flush()
     }
 
-    fn on_registered(&mut self, peer: &PeerId, flavour: Flavour, ttl: Ttl) -> Result<(), Error> {
+    fn on_registered(&mut self, peer: &PeerId, kind: RecordKind, ttl: Ttl) -> Result<(), Error> {
         let Some(state) = self.points.get_mut(peer) else { return Ok(()) };
-        let first = state.flavour;
-        if first.is_none_or(|first| first == flavour) {
-            state.flavour = Some(flavour);
+        let first = state.kind;
+        if first.is_none_or(|first| first == kind) {
+            state.kind = Some(kind);
             state.granted = Some((Instant::now(), ttl));
         }
         let (point, ttl) = (self.session.name(peer), ttl.as_secs());
         let namespace = self.namespace.as_str();
-        tracing::debug!(namespace, point, %flavour, ttl, "registered");
+        tracing::debug!(namespace, point, %kind, ttl, "registered");
         if first.is_none() {
-            let human = format!("registered: {} at {point} for {ttl} s", printable(namespace));
+            let unverified = kind == RecordKind::Unsigned;
+            let mark = if unverified { ", unverified: without a signature" } else { "" };
+            let human = format!("registered: {} at {point} for {ttl} s{mark}", printable(namespace));
             let addresses = self.session.rendezvous().addresses().iter().map(ToString::to_string).collect();
-            self.output.result(human, &Told::Registered { namespace, point, ttl, addresses })?;
-        } else if first == Some(flavour) {
+            self.output.result(human, &Told::Registered { namespace, point, ttl, addresses, unverified })?;
+        } else if first == Some(kind) {
             self.tell_json(peer, |namespace, point| Told::Renewed { namespace, point, ttl })?;
         }
         self.output.flush()

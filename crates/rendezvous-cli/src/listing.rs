@@ -2,12 +2,15 @@
 
 use std::fmt;
 
-use libp2p::PeerId;
+use libp2p::{Multiaddr, PeerId};
 use rendezvous_record::VerifiedRecord;
-use rendezvous_swarm::client::{Discovered, GoneWhy, Merged, Ttl};
+use rendezvous_swarm::client::{Discovered, FoundRecord, GoneWhy, Merged, Skipped, Ttl, Unverified};
 use serde::Serialize;
 
-use crate::{output::printable, session::Session};
+use crate::{
+    output::{self, count, printable},
+    session::Session,
+};
 
 /// A registration as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -17,8 +20,13 @@ pub(crate) struct Found<'a> {
     /// Seconds left.
     ttl: u64,
     addresses: Vec<String>,
-    seq: u64,
-    flavour: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flavour: Option<String>,
+    /// Whether nobody but the point says so: nothing is signed.
+    #[serde(skip_serializing_if = "is_false")]
+    unverified: bool,
     /// The points that list it, where several are asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     points: Vec<String>,
@@ -55,14 +63,34 @@ impl<'a> Found<'a> {
         Self::new(found.namespace.as_str(), &found.record, found.ttl)
     }
 
+    pub(crate) fn of_unverified(found: &'a Unverified) -> Self {
+        Self::unverified(found.namespace.as_str(), &found.peer, &found.addresses, found.ttl)
+    }
+
+    /// What is not signed.
+    pub(crate) fn unverified(namespace: &'a str, peer: &PeerId, addresses: &[Multiaddr], ttl: Ttl) -> Self {
+        Self {
+            peer: peer.to_string(),
+            namespace,
+            ttl: ttl.as_secs(),
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+            seq: None,
+            flavour: None,
+            unverified: true,
+            points: Vec::new(),
+            is_self: false,
+        }
+    }
+
     pub(crate) fn new(namespace: &'a str, record: &VerifiedRecord, ttl: Ttl) -> Self {
         Self {
             peer: record.peer_id().to_string(),
             namespace,
             ttl: ttl.as_secs(),
             addresses: record.addresses().map(|address| address.to_string()).collect(),
-            seq: record.seq(),
-            flavour: record.flavour().to_string(),
+            seq: Some(record.seq()),
+            flavour: Some(record.flavour().to_string()),
+            unverified: false,
             points: Vec::new(),
             is_self: false,
         }
@@ -70,7 +98,11 @@ impl<'a> Found<'a> {
 
     /// What several points list.
     pub(crate) fn merged(merged: &'a Merged, session: &Session) -> Self {
-        let found = Self::new(merged.namespace.as_str(), &merged.record, merged.ttl);
+        let (namespace, ttl) = (merged.namespace.as_str(), merged.ttl);
+        let found = match &merged.record {
+            FoundRecord::Verified(record) => Self::new(namespace, record, ttl),
+            FoundRecord::Unverified { peer, addresses } => Self::unverified(namespace, peer, addresses, ttl),
+        };
         found.at(session, &merged.points)
     }
 
@@ -98,7 +130,9 @@ pub(crate) fn gone<'a>(peer: &PeerId, namespace: &'a str, why: GoneWhy, is_self:
 
 impl fmt::Display for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}  {}  {} s left{}", self.peer, printable(self.namespace), self.ttl, mark(self.is_self))?;
+        let unverified = if self.unverified { "  unverified" } else { "" };
+        let (namespace, mark) = (printable(self.namespace), mark(self.is_self));
+        write!(f, "{}  {namespace}  {} s left{unverified}{mark}", self.peer, self.ttl)?;
         for address in &self.addresses {
             write!(f, "\n    {}", printable(address))?;
         }
@@ -123,11 +157,24 @@ impl fmt::Display for Told<'_> {
     }
 }
 
+/// Tells how many registrations could not be used, and why, if there were any.
+pub(crate) fn note_left_out(skipped: &Skipped) {
+    let left_out = skipped.malformed + skipped.unverified + skipped.foreign;
+    if left_out > 0 {
+        let left_out = count(left_out as u64, "registration");
+        output::note(format_args!("left out {left_out}: malformed, or not signed by the peer"));
+    }
+    if skipped.unsigned > 0 {
+        let unsigned = count(skipped.unsigned as u64, "registration");
+        output::note(format_args!("left out {unsigned}: without a signature; --legacy lists them, unverified"));
+    }
+}
+
 fn mark(is_self: bool) -> &'static str {
     if is_self { "  (this peer)" } else { "" }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(value: &bool) -> bool {
+pub(crate) fn is_false(value: &bool) -> bool {
     !value
 }

@@ -8,7 +8,7 @@ use rendezvous_swarm::client::{self, ClientConfig, LookupConfig, LookupId, Names
 use crate::{
     error::Error,
     listing::{self, Found, Told},
-    output::{self, Output, count},
+    output::{self, Output},
     session::Session,
 };
 
@@ -127,10 +127,8 @@ impl Poller {
                         "a point has more than {FOLLOWED_MAX} registrations: the rest is left out"
                     ));
                 }
-                let left_out = skipped.total() - skipped.own - skipped.duplicate - skipped.over_limit;
-                if is_first && left_out > 0 {
-                    let left_out = count(left_out as u64, "registration");
-                    output::note(format_args!("left out {left_out}: malformed, or not signed by the peer"));
+                if is_first {
+                    listing::note_left_out(&skipped);
                 }
                 self.say_nobody(session);
                 output.flush()?;

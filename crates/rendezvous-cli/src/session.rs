@@ -85,6 +85,7 @@ impl Session {
                 adapts_ttl: false,
                 // Found peers are printed, not dialled.
                 peers_max: 0,
+                legacy_peer_info: args.legacy,
                 ..config
             },
             negotiation_timeout: timeout,

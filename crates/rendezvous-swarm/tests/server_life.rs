@@ -36,7 +36,10 @@ async fn a_registration_is_told_of_from_its_beginning_to_its_end() {
         let ttl = Ttl::from_secs(3_600);
         for (flavour, renewed) in [(Standard, false), (Legacy, true), (Standard, true)] {
             client.register_all(&["chat"], flavour, 3_600).await;
-            assert_eq!(point.event().await, Event::Registered { peer, namespace: chat.clone(), flavour, ttl, renewed });
+            assert_eq!(
+                point.event().await,
+                Event::Registered { peer, namespace: chat.clone(), kind: flavour.into(), ttl, renewed }
+            );
         }
         assert_eq!(client.ask(&discover(Some("chat"))).await.flavours().len(), 1);
         assert_eq!(point.event().await, Event::Served { peer, namespace: Some(chat.clone()), count: 1 });

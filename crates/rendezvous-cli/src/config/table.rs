@@ -174,6 +174,13 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         "Flavours that go to a requester of whom nothing is known, where there are both"
     ),
     setting!(
+        "records.legacy_peer_info",
+        flag("records-legacy-peer-info", "BOOL"),
+        ANY,
+        server.server.legacy_peer_info,
+        "Take registrations without a signature, of py-libp2p and older Go, and list them to such clients alone"
+    ),
+    setting!(
         "page.registrations_max",
         flag("page-registrations-max", "N"),
         Bounds::new(1, 1_000),
