@@ -5,6 +5,7 @@
 pub mod node;
 pub mod ours;
 pub mod program;
+pub mod py;
 pub mod raw;
 pub mod theirs;
 

@@ -3,7 +3,8 @@
 use libp2p::{Multiaddr, PeerId};
 use rendezvous_record::Flavour;
 use rendezvous_swarm::{
-    client::{self, Discovered, Failure, From, Limit, Namespace, QueryId, RegistrationId, Skipped, Ttl},
+    RecordKind,
+    client::{self, Discovered, Failure, From, Limit, Namespace, QueryId, RegistrationId, Skipped, Ttl, Unverified},
     server,
 };
 
@@ -54,6 +55,8 @@ pub async fn client_with(options: Options, change: impl FnOnce(&mut client::Conf
 pub struct Page {
     /// The registrations.
     pub registrations: Vec<Discovered>,
+    /// Those without a signature.
+    pub unverified: Vec<Unverified>,
     /// Whether there may be more.
     pub more: bool,
     /// Number in its walk.
@@ -91,10 +94,17 @@ impl Client {
     /// # Panics
     /// If it is none, or one of another registration.
     pub async fn registered(&mut self, id: RegistrationId) -> (Flavour, u64) {
+        let (kind, ttl_secs) = self.registered_as(id).await;
+        (kind.flavour().expect("a grant of a signed record"), ttl_secs)
+    }
+
+    /// Waits for the next event, which must be a grant: the kind of record and the lifetime.
+    ///
+    /// # Panics
+    /// If it is none, or one of another registration.
+    pub async fn registered_as(&mut self, id: RegistrationId) -> (RecordKind, u64) {
         match self.event().await {
-            client::Event::Registered { id: registered, flavour, ttl, .. } if registered == id => {
-                (flavour, ttl.as_secs())
-            }
+            client::Event::Registered { id: registered, kind, ttl, .. } if registered == id => (kind, ttl.as_secs()),
             other => panic!("a grant, not {other:?}"),
         }
     }
@@ -142,8 +152,8 @@ impl Client {
     ) -> Result<Page, Failure> {
         let id = self.ask(name, point, limit, from).await;
         match self.event().await {
-            client::Event::Discovered { query, registrations, more, page, skipped, .. } if query == id => {
-                Ok(Page { registrations, more, page, skipped })
+            client::Event::Discovered { query, registrations, unverified, more, page, skipped, .. } if query == id => {
+                Ok(Page { registrations, unverified, more, page, skipped })
             }
             client::Event::DiscoverFailed { query, failure, .. } if query == id => Err(failure),
             other => panic!("the answer to the query, not {other:?}"),

@@ -66,7 +66,7 @@ async fn peers_of_five_families_register_at_one_point_and_find_all_whose_records
         let mut records: BTreeMap<PeerId, Vec<Flavour>> = BTreeMap::new();
         for _ in 0..6 {
             match point.event().await {
-                Event::Registered { peer, flavour, .. } => records.entry(peer).or_default().push(flavour),
+                Event::Registered { peer, kind, .. } => records.entry(peer).or_default().push(kind.flavour().unwrap()),
                 other => panic!("a registration, not {other:?}"),
             }
         }

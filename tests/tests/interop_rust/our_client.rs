@@ -143,8 +143,8 @@ async fn what_lapses_at_its_point_is_told_to_the_owner_and_to_who_found_it() {
         let page = other.discover(Some("chat"), point.peer, 100, From::Fresh).await.unwrap();
         assert_eq!(page.peers(), [owner.peer]);
 
-        let (point, namespace, flavour) = (point.peer, ours::namespace("chat"), Flavour::Legacy);
-        assert_eq!(owner.event().await, Event::Lapsed { id, point, namespace, flavour });
+        let (point, namespace, kind) = (point.peer, ours::namespace("chat"), Flavour::Legacy.into());
+        assert_eq!(owner.event().await, Event::Lapsed { id, point, namespace, kind });
         assert_eq!(other.event().await, Event::PeerExpired { peer: owner.peer });
     })
     .await;
