@@ -15,7 +15,7 @@ use rendezvous_swarm::{
 use rendezvous_tests::{
     in_time,
     node::Options,
-    ours,
+    ours, program,
     py::{self, Found, Refused},
 };
 use rendezvous_wire::Status;
@@ -223,6 +223,46 @@ async fn without_the_legacy_mode_our_client_is_refused_by_their_point_and_says_w
         let page = client.discover(Some(ROOM), point.peer, 10, From::Fresh).await.unwrap();
         assert!(page.registrations.is_empty() && page.unverified.is_empty());
         assert_eq!(page.skipped, Skipped { unsigned: 1, ..Skipped::default() });
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs py-libp2p, which `cargo xtask test` sets up"]
+async fn the_binary_marks_what_nobody_has_signed_as_unverified() {
+    let binary = program::build();
+    in_time(async {
+        let point = their_point().await;
+        let address = point.address.clone().with(Protocol::P2p(point.peer)).to_string();
+        let mut theirs = py::Peer::start().await;
+        theirs.connect(point.peer, &point.address).await;
+        theirs.register(point.peer, "rendezvous", 7_200, false).await.unwrap();
+        let run = |args: &[&str]| {
+            let args = [args, &["--point", &address]].concat();
+            let output = program::command(&binary, &args).output().expect("the binary runs");
+            (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        };
+
+        let (status, listed, _) = run(&["discover", "--legacy"]);
+        assert_eq!(status, Some(0));
+        let first = listed.lines().next().unwrap();
+        assert!(first.starts_with(&theirs.peer.to_string()) && first.ends_with(" s left  unverified"), "{listed}");
+        let (_, listed, _) = run(&["discover", "--legacy", "--json"]);
+        let listed: serde_json::Value = serde_json::from_str(listed.trim()).unwrap();
+        assert_eq!((&listed["unverified"], &listed["seq"]), (&true.into(), &serde_json::Value::Null));
+        assert_eq!(listed["addresses"][0], theirs.address.to_string());
+        let (_, registered, _) =
+            run(&["register", "--legacy", "--once", "--json", "--address", "/ip4/192.0.2.1/tcp/1"]);
+        let registered: serde_json::Value = serde_json::from_str(registered.trim()).unwrap();
+        assert_eq!((&registered["event"], &registered["unverified"]), (&"registered".into(), &true.into()));
+
+        // Without `--legacy` it says what there is, and what the point has against it.
+        let (status, listed, said) = run(&["discover"]);
+        assert_eq!((status, listed.as_str()), (Some(0), ""));
+        assert!(said.contains("left out 2 registrations: without a signature"), "{said}");
+        let (status, _, said) = run(&["register", "--once", "--address", "/ip4/192.0.2.1/tcp/1"]);
+        assert_eq!(status, Some(3));
+        assert!(said.contains("Peer can only register itself"), "{said}");
     })
     .await;
 }

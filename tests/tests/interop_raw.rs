@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "interop_raw/berty.rs"]
+mod berty;
 #[path = "interop_raw/go.rs"]
 mod go;
 #[path = "interop_raw/js.rs"]
@@ -112,6 +114,58 @@ async fn peers_of_five_families_register_at_one_point_and_find_all_whose_records
         assert_eq!(gos_stream.discover(ROOM).await, without_go);
         drop(gos_stream);
         assert_eq!(nim::discover(&nim, point.peer, ROOM).await, without_go);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_without_signatures_is_served_in_its_form_and_shown_to_none_but_its_like() {
+    in_time(async {
+        let mut point = ours::point(|config| config.server.legacy_peer_info = true).await;
+        let mut ours = ours::client().await;
+        let mut nim = raw::peer(Options::default().agent_version("nim-libp2p/1.14.3")).await;
+        let mut go = raw::peer(Options::default().agent_version("berty")).await;
+        ours.connect(&mut point).await;
+        for peer in [&mut nim, &mut go] {
+            peer.connect(&mut point).await;
+        }
+        let id = ours.register(ROOM, point.peer, 7_200).await;
+        for _ in Flavour::ALL {
+            ours.registered(id).await;
+        }
+        let mut stream = berty::Stream::open(&go, point.peer).await;
+        // Nothing tells yet what it reads: what it gets it skips.
+        assert_eq!(stream.discover(ROOM).await, []);
+        assert_eq!(stream.register(ROOM, 7_200).await, Ok(7_200));
+        assert_eq!(stream.register(ROOM, 0).await, Ok(7_200), "it leaves zeros out, and renews");
+        let mut both = [(ours.peer, vec![ours.address.clone()]), (go.peer, vec![go.address.clone()])];
+        both.sort_unstable();
+        assert_eq!(stream.discover(ROOM).await, both);
+
+        assert_eq!(
+            nim::discover(&nim, point.peer, ROOM).await,
+            [both.iter().find(|it| it.0 == ours.peer).unwrap().clone()]
+        );
+        assert_eq!(ours.discover(Some(ROOM), point.peer, 10, From::Fresh).await.unwrap().skipped.own, 1);
+
+        // It reads on in its form when it is no longer registered.
+        stream.unregister(ROOM).await;
+        assert_eq!(stream.discover(ROOM).await, [(ours.peer, vec![ours.address.clone()])]);
+        assert_eq!(point.stats().await.unsigned, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_without_signatures_is_told_that_they_are_needed() {
+    in_time(async {
+        let mut point = ours::point(|_| {}).await;
+        let mut go = raw::peer(Options::default().agent_version("berty")).await;
+        go.connect(&mut point).await;
+        let mut stream = berty::Stream::open(&go, point.peer).await;
+        let (status, text) = stream.register(ROOM, 7_200).await.unwrap_err();
+        assert_eq!((status, text.contains("without a signature is not accepted")), (101, true));
+        assert_eq!(stream.discover(ROOM).await, []);
     })
     .await;
 }

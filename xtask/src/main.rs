@@ -2,6 +2,7 @@
 
 mod conformance;
 mod layers;
+mod python;
 mod simulate;
 mod test;
 
@@ -20,7 +21,8 @@ chores:
   layers   check which crates depend on which, directly and through others
   simulate --seed N [--trace] | --seeds N [--start S]
            run the worlds of these seeds, with faults, and check what must hold
-  test     run every test of the workspace; what follows goes to `cargo test`";
+  test     run every test of the workspace, and those against py-libp2p, which is set up for them; what follows goes
+           to `cargo test`, and those against py-libp2p are left out";
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut args = std::env::args_os().skip(1);
