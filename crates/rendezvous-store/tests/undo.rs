@@ -101,7 +101,7 @@ fn put(number: u64) -> Change {
         peer: record.peer_id(),
         namespace: Namespace::new("chat").unwrap(),
         position: number,
-        flavour: Flavour::Standard,
+        kind: Flavour::Standard.into(),
         record: record.envelope().clone(),
         ends: Time::from_unix_millis(EPOCH.as_unix_millis() + 3_600_000),
         prefix: None,

@@ -25,7 +25,7 @@ async fn its_client_registers_and_renews_and_another_finds_it() {
             let registered = Event::Registered {
                 peer: alice.peer,
                 namespace: namespace("chat"),
-                flavour: Flavour::Legacy,
+                kind: Flavour::Legacy.into(),
                 ttl: Ttl::from_secs(granted),
                 renewed,
             };

@@ -99,7 +99,7 @@ fn all_pages_are_walked_and_each_lookup_keeps_its_cookie_for_each_point() {
             let listed = if step < 2 { vec![found(&chat(), 2 + step, 600)] } else { Vec::new() };
             let skipped = Skipped { unverified: if step < 2 { 600 } else { 0 }, ..Skipped::default() };
             let cookie = cookie(&[index as u8, step as u8]);
-            rig.answer(request, Answer::Page { registrations: listed, cookie, skipped });
+            rig.answer(request, Answer::Page { registrations: listed, unverified: Vec::new(), cookie, skipped });
             rig.events();
         }
     }

@@ -79,7 +79,7 @@ fn flavoured(seq: u64, addresses: u64, ttl_secs: u64, flavour: Flavour) -> Disco
 }
 
 fn addresses(merged: &Merged) -> Vec<multiaddr::Multiaddr> {
-    merged.record.addresses().collect()
+    merged.record.addresses()
 }
 
 #[test]

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use multiaddr::Multiaddr;
 use rendezvous_core::{
     RecordKind,
-    client::{Answer, AnswerReader, ClientConfig, Event, Failure, From, Outbound, RequestKind, Skipped, Unverified},
+    client::{
+        Answer, AnswerReader, ClientConfig, Discovered, Event, Failure, FoundRecord, From, LookupConfig, Outbound,
+        RequestKind, Skipped, Unverified,
+    },
 };
 use rendezvous_record::{Flavour, Flavours, Limits};
 use rendezvous_sim::fixtures;
@@ -108,8 +111,8 @@ fn a_point_that_refuses_every_kind_is_a_failure_with_the_first_reason() {
 
     // A refusal for another reason says more.
     let (mut rig, _, request) = tried_with_both(&Failure::ClosedWithoutAnswer);
-    rig.refuse(&request, Status::InvalidTtl);
-    assert!(matches!(rig.event(), Event::RegisterFailed { failure, .. } if failure == refused(Status::InvalidTtl)));
+    rig.refuse(&request, Status::Unavailable);
+    assert!(matches!(rig.event(), Event::RegisterFailed { failure, .. } if failure == refused(Status::Unavailable)));
 }
 
 #[test]
@@ -257,4 +260,68 @@ fn unverified_registrations_are_told_apart_bounded_and_leave_no_address_behind()
     let Answer::Page { registrations, cookie, skipped, .. } = page(Vec::new(), None) else { panic!("a page") };
     rig.answer(&request, Answer::Page { registrations, unverified: vec![claim], cookie, skipped });
     assert_eq!(rig.client.addresses_of(rig.now, &peer(2)), fixtures::addresses(2));
+}
+
+#[test]
+fn a_lookup_keeps_what_is_not_signed_in_its_points_share_and_only_where_nobody_lists_a_signed_record() {
+    let mut rig = Rig::with(legacy());
+    let id = rig.client.look_up(rig.now, Some(chat()), [point(0), point(1)], LookupConfig::default());
+    // What each point lists in one poll; what that changes.
+    let poll = |rig: &mut Rig, listed: [(Vec<Discovered>, Vec<Unverified>); 2]| {
+        rig.client.look_up_again(rig.now, id);
+        for request in rig.requests() {
+            let (registrations, unverified) = listed[usize::from(request.point == point(1))].clone();
+            let skipped = Skipped::default();
+            rig.answer(&request, Answer::Page { registrations, unverified, cookie: None, skipped });
+        }
+        let (mut found, mut updated, mut gone) = (Vec::new(), Vec::new(), 0);
+        for event in rig.events() {
+            if let Event::LookupChanged { found: more, updated: others, gone: less, .. } = event {
+                found.extend(more.into_iter().map(|merged| merged.record));
+                updated.extend(others.into_iter().map(|merged| merged.record));
+                gone += less.len();
+            }
+        }
+        (found, updated, gone)
+    };
+    let claim = |number, ports: u16| {
+        let addresses = vec![format!("/ip4/192.0.2.66/tcp/{ports}").parse().unwrap()];
+        Unverified { addresses, ..unverified(number, 600) }
+    };
+    let told = |claim: &Unverified| FoundRecord::Unverified { peer: claim.peer, addresses: claim.addresses.clone() };
+    let signed = found(&chat(), 3, 600);
+    let verified = FoundRecord::Verified(signed.record.clone());
+    let nothing = || (vec![], vec![]);
+
+    let listed = [(vec![], vec![claim(3, 1)]), nothing()];
+    assert_eq!(poll(&mut rig, listed.clone()), (vec![told(&claim(3, 1))], vec![], 0));
+    assert_eq!(poll(&mut rig, listed), (vec![], vec![], 0));
+    assert_eq!(poll(&mut rig, [(vec![], vec![claim(3, 2)]), nothing()]), (vec![], vec![told(&claim(3, 2))], 0));
+    // Another point has what the peer itself says; whatever the first one claims, that counts.
+    let both = [(vec![], vec![claim(3, 2)]), (vec![signed.clone()], vec![])];
+    assert_eq!(poll(&mut rig, both), (vec![], vec![verified.clone()], 0));
+    assert_eq!(poll(&mut rig, [(vec![], vec![claim(3, 4)]), (vec![signed.clone()], vec![])]), (vec![], vec![], 0));
+    let [merged] = &rig.client.found(rig.now, id).collect::<Vec<_>>()[..] else { panic!("one peer") };
+    assert_eq!((&merged.record, merged.points.len()), (&verified, 2));
+    assert_eq!(rig.client.addresses_of(rig.now, &peer(3)), fixtures::addresses(3));
+    // Where the signed record is gone, the claim is what is left, marked as such.
+    assert_eq!(poll(&mut rig, [(vec![], vec![claim(3, 4)]), nothing()]), (vec![], vec![told(&claim(3, 4))], 0));
+    assert_eq!(poll(&mut rig, [nothing(), nothing()]), (vec![], vec![], 1));
+}
+
+#[test]
+fn claims_without_a_signature_count_against_the_room_of_their_point() {
+    let mut rig = Rig::with(legacy());
+    let config = LookupConfig { peers_max: 3, ..LookupConfig::default() };
+    let id = rig.client.look_up(rig.now, Some(chat()), [point(0)], config);
+    let request = rig.request();
+    let listed = (10..20).map(|number| unverified(number, 600)).collect();
+    let (registrations, skipped) = (Vec::new(), Skipped::default());
+    rig.answer(&request, Answer::Page { registrations, unverified: listed, cookie: None, skipped });
+    assert_eq!(rig.client.found(rig.now, id).count(), 3);
+    let over = rig.events().into_iter().find_map(|event| match event {
+        Event::LookupPolled { skipped, .. } => Some(skipped.over_limit),
+        _ => None,
+    });
+    assert_eq!(over, Some(7));
 }
