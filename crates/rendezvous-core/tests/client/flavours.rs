@@ -137,7 +137,7 @@ fn a_dual_point_is_registered_with_in_both_flavours_one_after_the_other() {
         .events()
         .into_iter()
         .map(|event| match event {
-            Event::Registered { kind, .. } => kind.flavour().unwrap(),
+            Event::Registered { kind, .. } => kind.flavour().expect("it is signed"),
             other => panic!("{other:?}"),
         })
         .collect();

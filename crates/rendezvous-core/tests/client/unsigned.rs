@@ -1,5 +1,7 @@
 //! Points in the older form of the protocol: REGISTER with a `PeerInfo`, and registrations without a signature.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
 use multiaddr::Multiaddr;
 use rendezvous_core::{
