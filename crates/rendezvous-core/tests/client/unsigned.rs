@@ -1,6 +1,6 @@
 //! Points in the older form of the protocol: REGISTER with a `PeerInfo`, and registrations without a signature.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use multiaddr::Multiaddr;

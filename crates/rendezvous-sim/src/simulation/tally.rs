@@ -76,7 +76,10 @@ impl Tally {
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let counts = self.counts().into_iter().filter(|(_, count)| *count == 0).map(|(name, _)| name.to_owned());
-        let refusals = RefusalKind::ALL.into_iter().filter(|kind| self.refusals[*kind as usize] == 0);
+        // Nobody here registers without a signature.
+        let is_of_legacy_mode = |kind| matches!(kind, RefusalKind::UnsignedNotAccepted | RefusalKind::PeerInfo);
+        let refusals = RefusalKind::ALL.into_iter().filter(|kind| !is_of_legacy_mode(*kind));
+        let refusals = refusals.filter(|kind| self.refusals[*kind as usize] == 0);
         counts.chain(refusals.map(|kind| format!("refusals {kind:?}"))).collect()
     }
 }
