@@ -11,8 +11,8 @@ use std::{
 
 use serde_json::Value;
 
-/// Longest wait for anything: far beyond what an idle machine takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for anything: beyond the back-off of a client that has found its point away twice.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Builds the binary and says where it is.
 ///

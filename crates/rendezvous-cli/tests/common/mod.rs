@@ -15,8 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longest wait for anything: far beyond what an idle machine takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for anything: beyond the back-off of a client that has found its point away twice.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The binary.
 pub(crate) fn program() -> Command {
