@@ -24,8 +24,8 @@ pub const STANDINGS_MAX: usize = 65_536;
 /// Most queries and one-off removals that may wait for their end.
 pub const PENDING_MAX: usize = 1_024;
 
-/// Shortest interval of a lookup's polls.
-pub const LOOKUP_EVERY_MIN: Duration = Duration::from_secs(1);
+/// Shortest interval of a lookup's polls. What a point answers makes it no shorter, and a poll that fails waits longer.
+pub const LOOKUP_EVERY_MIN: Duration = Duration::from_millis(100);
 
 /// Longest interval of a lookup's polls: the longest lifetime of a registration.
 pub const LOOKUP_EVERY_MAX: Duration = Duration::from_secs(259_200);

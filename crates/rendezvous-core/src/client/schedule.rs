@@ -52,7 +52,7 @@ pub(super) fn backoff(config: &ClientConfig, failures: u32, rng: &mut ChaCha8Rng
 /// Time from one poll to the next: uniform in 7/8 to 9/8 of what is asked for.
 pub(super) fn pace(every: Duration, rng: &mut ChaCha8Rng) -> Duration {
     let every = every.clamp(LOOKUP_EVERY_MIN, LOOKUP_EVERY_MAX);
-    between(every / 8 * 7, every / 8 * 9, rng)
+    draw(every / 8 * 7, every / 8 * 9, rng)
 }
 
 fn backoff_ceiling(config: &ClientConfig, failures: u32) -> Duration {
@@ -60,9 +60,13 @@ fn backoff_ceiling(config: &ClientConfig, failures: u32) -> Duration {
     config.backoff_min.saturating_mul(2_u32.saturating_pow(failures.saturating_add(1))).min(longest)
 }
 
+/// A wait before another try.
 fn between(floor: Duration, ceiling: Duration, rng: &mut ChaCha8Rng) -> Duration {
     let floor = floor.max(RETRY_MIN);
-    let ceiling = ceiling.max(floor);
+    draw(floor, ceiling.max(floor), rng)
+}
+
+fn draw(floor: Duration, ceiling: Duration, rng: &mut ChaCha8Rng) -> Duration {
     Duration::from_millis(rng.random_range(millis(floor)..=millis(ceiling)))
 }
 

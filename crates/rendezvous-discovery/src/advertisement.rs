@@ -1,0 +1,123 @@
+//! Being found under a name: [`Advertisement`].
+
+use core::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use std::{sync::Arc, time::Instant};
+
+use futures::{Stream, StreamExt};
+use libp2p_identity::PeerId;
+use rendezvous_wire::Namespace;
+
+use crate::{
+    manager::Shared,
+    source::{Failure, SourceName},
+    state::AdvertisementId,
+};
+
+/// What has become of an advertisement at a source.
+#[derive(Clone, Debug)]
+pub enum AdvertisementEvent {
+    /// This peer can be found there: told of every renewal.
+    Advertised {
+        /// The source.
+        source: SourceName,
+        /// The place of it, such as a rendezvous point, if it has several.
+        place: Option<PeerId>,
+        /// For how long.
+        ttl: Duration,
+    },
+    /// It has failed there. It is tried again when it is due, or sooner if the source does so by itself.
+    Failed {
+        /// The source.
+        source: SourceName,
+        /// The place of it, if it has several.
+        place: Option<PeerId>,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+impl AdvertisementEvent {
+    /// The place of the source.
+    #[must_use]
+    pub const fn place(&self) -> Option<PeerId> {
+        match self {
+            Self::Advertised { place, .. } | Self::Failed { place, .. } => *place,
+        }
+    }
+}
+
+/// A name under which this peer is to be found, by all sources that can advertise. Dropping it withdraws the name, unless
+/// another handle keeps it.
+///
+/// As a stream it tells what becomes of it. Of each source and place the last word waits for the reader; earlier ones are
+/// replaced.
+pub struct Advertisement {
+    shared: Arc<Shared>,
+    id: AdvertisementId,
+    namespace: Namespace,
+}
+
+impl Advertisement {
+    pub(crate) fn new(shared: Arc<Shared>, id: AdvertisementId, namespace: Namespace) -> Self {
+        Self { shared, id, namespace }
+    }
+
+    /// The name.
+    #[must_use]
+    pub const fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Waits until one source has advertised it, passing over failures. `None` if the manager has ended before.
+    pub async fn advertised(&mut self) -> Option<(SourceName, Duration)> {
+        loop {
+            if let AdvertisementEvent::Advertised { source, ttl, .. } = self.next().await? {
+                return Some((source, ttl));
+            }
+        }
+    }
+
+    /// Withdraws it, and waits until all sources have done so or have had
+    /// [`Config::stop_timeout`](crate::Config::stop_timeout).
+    pub async fn withdraw(self) {
+        let (shared, namespace) = (self.shared.clone(), self.namespace.clone());
+        drop(self);
+        let timeout = shared.lock().config().stop_timeout;
+        let done = poll_fn(|cx| {
+            let mut state = shared.lock();
+            if state.has_ended() || !state.is_withdrawing(&namespace) {
+                return Poll::Ready(());
+            }
+            state.wait(cx.waker());
+            Poll::Pending
+        });
+        futures::future::select(done, futures_timer::Delay::new(timeout)).await;
+    }
+}
+
+impl Stream for Advertisement {
+    type Item = AdvertisementEvent;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AdvertisementEvent>> {
+        self.shared.lock().poll_advertisement(self.id, cx)
+    }
+}
+
+impl Drop for Advertisement {
+    fn drop(&mut self) {
+        self.shared.lock().end_advertisement(Instant::now(), self.id);
+        self.shared.wake_driver();
+    }
+}
+
+impl fmt::Debug for Advertisement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Advertisement").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}

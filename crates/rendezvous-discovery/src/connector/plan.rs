@@ -1,0 +1,261 @@
+//! Whom to dial, and when.
+
+use core::{hash::BuildHasher, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet, hash_map::RandomState},
+    time::Instant,
+};
+
+use libp2p_core::Multiaddr;
+use libp2p_identity::PeerId;
+
+use super::{Config, Stats};
+
+/// The peers that were found, and how it stands with each.
+///
+/// **Invariant:** a peer that is known is connected, being dialled, or stands once in `due`.
+#[derive(Debug)]
+pub(super) struct Plan {
+    config: Config,
+    known: BTreeMap<PeerId, Known>,
+    due: BTreeSet<(Instant, PeerId)>,
+    dialling: BTreeSet<PeerId>,
+    /// Known peers that are connected.
+    connected: usize,
+    /// Everybody who is connected, found or not. As many as the swarm has connections.
+    all_connected: HashSet<PeerId>,
+    refused: u64,
+    draws: u64,
+    random: RandomState,
+}
+
+#[derive(Debug)]
+struct Known {
+    addresses: Vec<Multiaddr>,
+    /// Dials that failed, and connections that ended, since the last success.
+    failures: u32,
+    due: Option<Instant>,
+}
+
+impl Plan {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            known: BTreeMap::new(),
+            due: BTreeSet::new(),
+            dialling: BTreeSet::new(),
+            connected: 0,
+            all_connected: HashSet::new(),
+            refused: 0,
+            draws: 0,
+            random: RandomState::new(),
+        }
+    }
+
+    /// A peer was found, or is found elsewhere.
+    pub(super) fn found(&mut self, now: Instant, peer: PeerId, addresses: &[Multiaddr]) {
+        if let Some(known) = self.known.get_mut(&peer) {
+            known.addresses = addresses.to_vec();
+            return;
+        }
+        if self.known.len() >= self.config.known_max {
+            self.refused += 1;
+            return;
+        }
+        self.known.insert(peer, Known { addresses: addresses.to_vec(), failures: 0, due: None });
+        if self.all_connected.contains(&peer) {
+            self.connected += 1;
+        } else if !self.dialling.contains(&peer) {
+            self.set_due(peer, now);
+        }
+    }
+
+    /// A peer is there no longer.
+    pub(super) fn expired(&mut self, peer: &PeerId) {
+        let Some(known) = self.known.remove(peer) else { return };
+        if let Some(due) = known.due {
+            self.due.remove(&(due, *peer));
+        }
+        if self.all_connected.contains(peer) {
+            self.connected -= 1;
+        }
+    }
+
+    pub(super) fn handle_connected(&mut self, peer: PeerId) {
+        self.dialling.remove(&peer);
+        let is_new = self.all_connected.insert(peer);
+        let Some(known) = self.known.get_mut(&peer) else { return };
+        known.failures = 0;
+        if let Some(due) = known.due.take() {
+            self.due.remove(&(due, peer));
+        }
+        self.connected += usize::from(is_new);
+    }
+
+    pub(super) fn handle_closed(&mut self, now: Instant, peer: PeerId) {
+        if self.all_connected.remove(&peer) && self.known.contains_key(&peer) {
+            self.connected -= 1;
+            self.put_off(now, peer);
+        }
+    }
+
+    pub(super) fn handle_failed(&mut self, now: Instant, peer: PeerId) {
+        self.dialling.remove(&peer);
+        if !self.all_connected.contains(&peer) {
+            self.put_off(now, peer);
+        }
+    }
+
+    /// Whom to dial now, if anybody.
+    pub(super) fn pop_dial(&mut self, now: Instant) -> Option<(PeerId, Vec<Multiaddr>)> {
+        if !self.has_room() || self.due.first().is_none_or(|(due, _)| *due > now) {
+            return None;
+        }
+        let (_, peer) = self.due.pop_first()?;
+        let known = self.known.get_mut(&peer)?;
+        known.due = None;
+        self.dialling.insert(peer);
+        Some((peer, known.addresses.clone()))
+    }
+
+    /// When there is somebody to dial; `None` while there is nobody, or no room.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.has_room().then(|| self.due.first().map(|(due, _)| *due)).flatten()
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            known: self.known.len(),
+            connected: self.connected,
+            dialling: self.dialling.len(),
+            refused: self.refused,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.dialling.len() < self.config.dials_max && self.connected + self.dialling.len() < self.config.connected_max
+    }
+
+    fn put_off(&mut self, now: Instant, peer: PeerId) {
+        let Some(known) = self.known.get_mut(&peer) else { return };
+        let ceiling = self.config.backoff_min.saturating_mul(2_u32.saturating_pow(known.failures));
+        let ceiling = ceiling.min(self.config.backoff_max).max(self.config.backoff_min);
+        known.failures = known.failures.saturating_add(1);
+        self.draws += 1;
+        // Peers that lost each other at one instant are not to come back at one instant.
+        let spread = ceiling.saturating_sub(self.config.backoff_min) + self.config.backoff_min / 2;
+        let part = Duration::from_nanos(self.random.hash_one(self.draws) % (nanos(spread) + 1));
+        let wait = self.config.backoff_min + part;
+        self.set_due(peer, now + wait);
+    }
+
+    fn set_due(&mut self, peer: PeerId, at: Instant) {
+        let Some(known) = self.known.get_mut(&peer) else { return };
+        if let Some(due) = known.due.replace(at) {
+            self.due.remove(&(due, peer));
+        }
+        self.due.insert((at, peer));
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p_identity::Keypair;
+
+    use super::*;
+
+    fn peer() -> PeerId {
+        Keypair::generate_ed25519().public().to_peer_id()
+    }
+
+    fn plan(dials_max: usize, connected_max: usize, known_max: usize) -> (Plan, Instant) {
+        let config = Config { dials_max, connected_max, known_max, ..Config::default() };
+        (Plan::new(config), Instant::now())
+    }
+
+    fn dials(plan: &mut Plan, now: Instant) -> Vec<PeerId> {
+        std::iter::from_fn(|| plan.pop_dial(now)).map(|(peer, _)| peer).collect()
+    }
+
+    #[test]
+    fn a_list_of_a_thousand_is_no_burst_of_dials() {
+        let (mut plan, now) = plan(8, 64, 4_096);
+        (0..1_000).for_each(|_| plan.found(now, peer(), &[]));
+        let mut dialled = HashSet::new();
+        for round in 0..20 {
+            let batch = dials(&mut plan, now);
+            assert!(batch.len() <= 8, "round {round}");
+            for peer in batch {
+                assert!(dialled.insert(peer), "nobody is dialled again within the back-off");
+                plan.handle_failed(now, peer);
+            }
+        }
+        assert_eq!(dialled.len(), 160);
+    }
+
+    #[test]
+    fn no_more_are_connected_than_are_wanted() {
+        let (mut plan, now) = plan(8, 10, 4_096);
+        (0..100).for_each(|_| plan.found(now, peer(), &[]));
+        for _ in 0..5 {
+            for peer in dials(&mut plan, now) {
+                plan.handle_connected(peer);
+            }
+        }
+        assert_eq!(plan.stats(), Stats { known: 100, connected: 10, ..Stats::default() });
+        assert_eq!(plan.next_due(), None);
+        let gone = *plan.all_connected.iter().next().expect("ten are connected");
+        plan.handle_closed(now, gone);
+        assert_eq!(dials(&mut plan, now).len(), 1, "another takes the place");
+    }
+
+    #[test]
+    fn back_off_grows_to_its_bound_and_a_success_ends_it() {
+        let (mut plan, mut now) = plan(8, 64, 4_096);
+        let peer = peer();
+        plan.found(now, peer, &[]);
+        for failures in 0..20_u32 {
+            assert_eq!(dials(&mut plan, now), [peer]);
+            plan.handle_failed(now, peer);
+            let wait = plan.next_due().expect("it is due again") - now;
+            let Config { backoff_min, backoff_max, .. } = plan.config;
+            let ceiling = backoff_min.saturating_mul(2_u32.saturating_pow(failures)).min(backoff_max);
+            assert!(wait >= backoff_min && wait <= ceiling + backoff_min / 2, "{wait:?} after {failures}");
+            assert!(dials(&mut plan, now + wait - Duration::from_nanos(1)).is_empty());
+            now += wait;
+        }
+        assert_eq!(dials(&mut plan, now), [peer]);
+        plan.handle_connected(peer);
+        plan.handle_closed(now, peer);
+        let Config { backoff_min, .. } = plan.config;
+        assert!(plan.next_due().expect("it is due again") - now <= backoff_min + backoff_min / 2);
+    }
+
+    #[test]
+    fn who_comes_by_himself_counts_and_is_not_dialled() {
+        let (mut plan, now) = plan(8, 64, 4_096);
+        let [known, stranger] = [peer(), peer()];
+        plan.found(now, known, &[]);
+        plan.handle_connected(known);
+        plan.handle_connected(stranger);
+        assert!(dials(&mut plan, now).is_empty());
+        assert_eq!(plan.stats().connected, 1);
+        plan.found(now, stranger, &[]);
+        assert_eq!(plan.stats().connected, 2);
+        [known, stranger].iter().for_each(|peer| plan.expired(peer));
+        assert_eq!(plan.stats(), Stats::default());
+        [known, stranger].into_iter().for_each(|peer| plan.handle_closed(now, peer));
+        assert!(plan.due.is_empty() && plan.all_connected.is_empty());
+    }
+
+    #[test]
+    fn what_is_known_is_bounded() {
+        let (mut plan, now) = plan(8, 64, 3);
+        (0..5).for_each(|_| plan.found(now, peer(), &[]));
+        assert_eq!((plan.stats().known, plan.stats().refused), (3, 2));
+    }
+}

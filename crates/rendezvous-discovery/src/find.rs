@@ -1,0 +1,77 @@
+//! Who is found, as a stream: [`Find`].
+
+use core::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+use std::{sync::Arc, time::Instant};
+
+use futures::Stream;
+
+use crate::{manager::Shared, peer::Peer, state::FindId};
+
+/// What a query is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FindEvent {
+    /// A peer matches that did not before.
+    Found(Peer),
+    /// A peer that matches has another record, other addresses, or other attributes that a source has told beyond those.
+    Updated(Peer),
+    /// A peer is there no longer, or matches no longer: as it was told last.
+    Expired(Peer),
+}
+
+impl FindEvent {
+    /// Who it is about.
+    #[must_use]
+    pub const fn peer(&self) -> &Peer {
+        match self {
+            Self::Found(peer) | Self::Updated(peer) | Self::Expired(peer) => peer,
+        }
+    }
+}
+
+/// A query: the peers that match, as they come, change and go. Dropping it ends the work for it.
+///
+/// Nothing piles up for a reader who is slow, and nothing is lost: what is told next is how it stands then. A peer
+/// that changed twice meanwhile is told once, one that came and went is not told, and a peer that is gone is told before
+/// another is found. The same record and addresses of a peer are told once, however many sources tell them.
+///
+/// The stream ends when the manager does.
+#[derive(Debug)]
+pub struct Find {
+    shared: Arc<Shared>,
+    id: FindId,
+}
+
+impl Find {
+    pub(crate) fn new(shared: Arc<Shared>, id: FindId) -> Self {
+        Self { shared, id }
+    }
+
+    /// Asks all sources for it now.
+    pub fn ask_now(&self) {
+        let mut state = self.shared.lock();
+        state.hasten_find(Instant::now(), self.id);
+        drop(state);
+        self.shared.wake_driver();
+    }
+
+    /// Ends it; dropping does the same.
+    pub fn stop(self) {}
+}
+
+impl Stream for Find {
+    type Item = FindEvent;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FindEvent>> {
+        self.shared.lock().poll_find(Instant::now(), self.id, cx)
+    }
+}
+
+impl Drop for Find {
+    fn drop(&mut self) {
+        self.shared.lock().end_find(Instant::now(), self.id);
+        self.shared.wake_driver();
+    }
+}

@@ -1,0 +1,265 @@
+//! The manager's handle: [`DiscoveryManager`].
+
+use core::{future::poll_fn, task::Poll};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use futures::task::AtomicWaker;
+use rendezvous_wire::Namespace;
+
+use crate::{
+    advertisement::Advertisement,
+    config::Config,
+    driver::Driver,
+    find::Find,
+    peer::Peer,
+    query::Query,
+    source::{Source, SourceName},
+    state::{RefreshId, SourceId, State},
+};
+
+/// Finds peers by several sources as if they were one, and lets this peer be found by them.
+///
+/// Clones are handles of the same manager. See the [crate's documentation](crate) for an example.
+///
+/// # What drives it
+/// [`new`](Self::new) gives a [`Driver`] beside the handle: a future to be spawned on any executor, or polled along with others.
+/// Nothing happens unless it is polled. It ends when the manager is stopped, or when every handle of it, its
+/// [`Find`]s and its [`Advertisement`]s are dropped.
+pub struct DiscoveryManager {
+    shared: Arc<Shared>,
+}
+
+/// What handles and driver share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Sources that the driver is to take over, and those that it is to drop.
+    pub(crate) moves: Mutex<Moves>,
+    pub(crate) driver: AtomicWaker,
+    handles: AtomicUsize,
+}
+
+/// Sources on their way.
+#[derive(Default)]
+pub(crate) struct Moves {
+    pub(crate) added: Vec<(SourceId, Box<dyn Source>)>,
+    pub(crate) removed: Vec<SourceId>,
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic of a predicate of the user's leaves the state as it was.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn moves(&self) -> MutexGuard<'_, Moves> {
+        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn wake_driver(&self) {
+        self.driver.wake();
+    }
+
+    /// Whether nobody can want anything any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.handles.load(Ordering::Acquire) == 0 && {
+            let stats = self.lock().stats();
+            stats.finds == 0 && stats.advertisements == 0
+        }
+    }
+}
+
+impl DiscoveryManager {
+    /// A manager without sources, and what drives it.
+    #[must_use]
+    pub fn new(config: Config) -> (Self, Driver) {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(Instant::now(), config)),
+            moves: Mutex::default(),
+            driver: AtomicWaker::new(),
+            handles: AtomicUsize::new(1),
+        });
+        (Self { shared: shared.clone() }, Driver::new(shared))
+    }
+
+    /// Adds a source. What is wanted is told to it at once.
+    ///
+    /// # Errors
+    /// [`Stopped`] if the manager has ended.
+    pub fn add_source(&self, source: impl Source + 'static) -> Result<SourceId, Stopped> {
+        // The lock on moves is taken first everywhere.
+        let mut moves = self.shared.moves();
+        let mut state = self.running()?;
+        let id = state.add_source(Instant::now(), source.name(), source.timing());
+        moves.added.push((id, Box::new(source)));
+        drop((state, moves));
+        self.shared.wake_driver();
+        Ok(id)
+    }
+
+    /// Removes a source. Who was found by it alone is gone, and what it advertised is withdrawn as far as it does so when it is
+    /// dropped.
+    ///
+    /// `false` if there is no such source.
+    pub fn remove_source(&self, id: SourceId) -> bool {
+        let mut moves = self.shared.moves();
+        let is_there = self.shared.lock().remove_source(Instant::now(), id);
+        if is_there {
+            moves.added.retain(|(added, _)| *added != id);
+            moves.removed.push(id);
+        }
+        drop(moves);
+        self.shared.wake_driver();
+        is_there
+    }
+
+    /// The sources, with their names.
+    #[must_use]
+    pub fn sources(&self) -> Vec<(SourceId, SourceName)> {
+        self.shared.lock().sources().map(|(id, name)| (id, name.clone())).collect()
+    }
+
+    /// Lets this peer be found under a name by all sources, from now on and until the handle is dropped.
+    ///
+    /// # Errors
+    /// [`Stopped`] if the manager has ended.
+    pub fn advertise(&self, namespace: Namespace) -> Result<Advertisement, Stopped> {
+        let id = self.running()?.advertise(Instant::now(), namespace.clone());
+        self.shared.wake_driver();
+        Ok(Advertisement::new(self.shared.clone(), id, namespace))
+    }
+
+    /// Looks for peers by all sources, from now on and until the stream is dropped. Who was found already is told first.
+    ///
+    /// Queries for the same names share one request to each source.
+    ///
+    /// # Errors
+    /// [`Stopped`] if the manager has ended.
+    pub fn find(&self, query: impl Into<Query>) -> Result<Find, Stopped> {
+        let id = self.running()?.find(Instant::now(), query.into());
+        self.shared.wake_driver();
+        Ok(Find::new(self.shared.clone(), id))
+    }
+
+    /// Asks all sources now, whatever they had planned, and gives who matches when each has answered, has failed, or has
+    /// had [`Config::refresh_timeout`].
+    ///
+    /// # Errors
+    /// [`Stopped`] if the manager has ended.
+    pub async fn refresh(&self, query: impl Into<Query>) -> Result<Vec<Peer>, Stopped> {
+        let id = self.running()?.refresh(Instant::now(), query.into());
+        self.shared.wake_driver();
+        let refresh = Refresh { shared: self.shared.clone(), id };
+        Ok(poll_fn(|cx| refresh.shared.lock().poll_refresh(Instant::now(), refresh.id, cx)).await)
+    }
+
+    /// Who matches, of those that were found and have not ended. Nobody is asked.
+    #[must_use]
+    pub fn cached(&self, query: &Query) -> Vec<Peer> {
+        self.shared.lock().cached(Instant::now(), query)
+    }
+
+    /// Forgets who was found, and asks all sources anew. Streams are told that those peers are gone, and of those that are
+    /// found again.
+    pub fn clear_cache(&self) {
+        self.shared.lock().clear(Instant::now());
+        self.shared.wake_driver();
+    }
+
+    /// Ends all streams, withdraws all advertisements, and waits until that is done, at most [`Config::stop_timeout`]. The
+    /// sources are dropped then.
+    ///
+    /// It waits for the [`Driver`], which has to be polled, or dropped.
+    pub async fn stop(&self) {
+        self.shared.lock().stop(Instant::now());
+        self.shared.wake_driver();
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            if state.has_ended() {
+                return Poll::Ready(());
+            }
+            state.wait(cx.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Sizes and counts.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.lock().stats()
+    }
+
+    fn running(&self) -> Result<MutexGuard<'_, State>, Stopped> {
+        let state = self.shared.lock();
+        if state.is_running() { Ok(state) } else { Err(Stopped) }
+    }
+}
+
+impl Clone for DiscoveryManager {
+    fn clone(&self) -> Self {
+        self.shared.handles.fetch_add(1, Ordering::Relaxed);
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl Drop for DiscoveryManager {
+    fn drop(&mut self) {
+        self.shared.handles.fetch_sub(1, Ordering::Release);
+        self.shared.wake_driver();
+    }
+}
+
+impl fmt::Debug for DiscoveryManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiscoveryManager").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// A refresh that is under way; dropping it gives up.
+struct Refresh {
+    shared: Arc<Shared>,
+    id: RefreshId,
+}
+
+impl Drop for Refresh {
+    fn drop(&mut self) {
+        self.shared.lock().end_refresh(Instant::now(), self.id);
+        self.shared.wake_driver();
+    }
+}
+
+/// The manager was stopped, or its driver dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the discovery manager has ended")]
+pub struct Stopped;
+
+/// Sizes and counts of a manager.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Sources.
+    pub sources: usize,
+    /// Advertisements whose handles live.
+    pub advertisements: usize,
+    /// Queries whose streams live.
+    pub finds: usize,
+    /// Peers that were found and have not ended.
+    pub peers: usize,
+    /// What sources tell of them: (source, peer, name).
+    pub listings: usize,
+    /// What was not taken for want of room: see [`Config::listings_per_source_max`].
+    pub refused: u64,
+}

@@ -1,0 +1,113 @@
+//! Asking all sources now, and waiting until each has answered.
+
+use core::task::{Context, Poll, Waker};
+use std::{collections::BTreeMap, time::Instant};
+
+use rendezvous_wire::Namespace;
+
+use super::{FindId, Item, SourceId, State};
+use crate::{peer::Peer, query::Query};
+
+/// Which refresh of a manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct RefreshId(u64);
+
+/// A refresh, as long as its future lives.
+#[derive(Debug)]
+pub(super) struct Refreshing {
+    /// Keeps what is asked for wanted.
+    find: FindId,
+    /// Who has not answered, and whether they were asked.
+    pending: BTreeMap<(SourceId, Option<Namespace>), bool>,
+    /// `None` when that has passed.
+    until: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+impl Refreshing {
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.waker.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl State {
+    pub(crate) fn refresh(&mut self, now: Instant, query: Query) -> RefreshId {
+        let requests = query.requests();
+        let find = self.find(now, query);
+        let id = RefreshId(self.next_id());
+        let mut pending = BTreeMap::new();
+        for namespace in requests {
+            for source in self.schedule.hasten(self.now, &Item::Request(namespace.clone())) {
+                pending.insert((source, namespace.clone()), false);
+            }
+        }
+        let until = Some(self.now + self.config.refresh_timeout);
+        self.refreshes.insert(id, Refreshing { find, pending, until, waker: None });
+        id
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn end_refresh(&mut self, now: Instant, id: RefreshId) {
+        if let Some(refreshing) = self.refreshes.remove(&id) {
+            self.end_find(now, refreshing.find);
+        }
+    }
+
+    /// Who matches, when every source has answered or has had its time.
+    pub(crate) fn poll_refresh(&mut self, now: Instant, id: RefreshId, cx: &mut Context<'_>) -> Poll<Vec<Peer>> {
+        self.advance(now);
+        let is_running = self.is_running();
+        let Some(refreshing) = self.refreshes.get_mut(&id) else { return Poll::Ready(Vec::new()) };
+        if is_running && !refreshing.pending.is_empty() && refreshing.until.is_some_and(|until| self.now < until) {
+            refreshing.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let find = refreshing.find;
+        let Some(query) = self.query(find).cloned() else { return Poll::Ready(Vec::new()) };
+        Poll::Ready(self.cached(now, &query))
+    }
+
+    /// A request goes out: what comes from then on is an answer to it.
+    pub(super) fn issued(&mut self, source: SourceId, namespace: Option<&Namespace>) {
+        let key = (source, namespace.cloned());
+        for refreshing in self.refreshes.values_mut() {
+            if let Some(is_asked) = refreshing.pending.get_mut(&key) {
+                *is_asked = true;
+            }
+        }
+    }
+
+    /// Requests have been answered, have failed, or will not be answered.
+    pub(super) fn answered_by(&mut self, is_it: impl Fn(SourceId, Option<&Namespace>) -> bool) {
+        for refreshing in self.refreshes.values_mut() {
+            refreshing
+                .pending
+                .retain(|(source, namespace), is_asked| !*is_asked || !is_it(*source, namespace.as_ref()));
+            if refreshing.pending.is_empty() {
+                refreshing.wake();
+            }
+        }
+    }
+
+    /// A source is gone.
+    pub(super) fn abandon_requests(&mut self, source: SourceId) {
+        for refreshing in self.refreshes.values_mut() {
+            refreshing.pending.retain(|(it, _), _| *it != source);
+            if refreshing.pending.is_empty() {
+                refreshing.wake();
+            }
+        }
+    }
+
+    pub(super) fn expire_refreshes(&mut self) {
+        for refreshing in self.refreshes.values_mut() {
+            if refreshing.until.take_if(|until| *until <= self.now).is_some() {
+                refreshing.wake();
+            }
+        }
+    }
+}
