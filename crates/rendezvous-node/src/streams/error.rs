@@ -14,7 +14,8 @@ pub enum OpenError {
         /// The peer.
         peer: PeerId,
     },
-    /// The peer does not offer the protocol.
+    /// The peer does not offer the protocol, or has let the stream go instead of an answer, which libp2p takes for the
+    /// same.
     #[error("the peer does not support {protocol}")]
     Unsupported {
         /// The protocol.

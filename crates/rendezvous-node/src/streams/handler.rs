@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    fmt, io,
+    fmt,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -38,9 +38,10 @@ pub struct Handler {
     /// [`Config::opens_per_peer_max`](super::Config::opens_per_peer_max).
     negotiating: usize,
     /// Failures that have come since this was polled.
-    failed: Vec<(Opening, io::Error)>,
-    /// Failures that are reported when the connection outlives them: the stream may have failed with its connection.
-    suspects: Vec<(Opening, io::Error)>,
+    failed: Vec<(Reply, OpenError)>,
+    /// Failures that are reported when the connection outlives them: the stream may have failed with its connection, and
+    /// its end alone reads as a refusal of the protocol.
+    suspects: Vec<(Reply, OpenError)>,
 }
 
 /// A stream that is being negotiated, and who waits for it.
@@ -83,16 +84,11 @@ impl Handler {
         let error = match error {
             StreamUpgradeError::NegotiationFailed => OpenError::Unsupported { protocol: opening.protocol },
             StreamUpgradeError::Timeout => OpenError::TimedOut { after: self.shared.config.timeout() },
-            StreamUpgradeError::Io(error) => return self.failed.push((opening, error)),
+            StreamUpgradeError::Io(error) => OpenError::Io(error),
             StreamUpgradeError::Apply(never) => match never {},
         };
-        answer(opening.reply, error);
+        self.failed.push((opening.reply, error));
     }
-}
-
-/// Tells of a failure; whoever waits no more need not know.
-fn answer(reply: Reply, error: OpenError) {
-    drop(reply.send(Err(error)));
 }
 
 impl ConnectionHandler for Handler {
@@ -135,8 +131,9 @@ impl ConnectionHandler for Handler {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Opening, Infallible>> {
-        for (opening, error) in self.suspects.drain(..) {
-            answer(opening.reply, OpenError::Io(error));
+        for (reply, error) in self.suspects.drain(..) {
+            // Whoever waits no more need not know.
+            drop(reply.send(Err(error)));
         }
         // Before the queue is looked at, or a request that comes in between is not seen.
         self.link.register(cx.waker());
