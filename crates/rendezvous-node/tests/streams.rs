@@ -7,7 +7,7 @@ mod streams_common;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _, poll};
 use libp2p::{PeerId, StreamProtocol, identity::Keypair};
 use rendezvous_node::streams::{AlreadyAccepted, Incoming, OPEN_TIMEOUT, OpenError, Stats, Stream};
-use streams_common::{ECHO, Event, OTHER, Options, Peer, Raw, dropped, exchange, within};
+use streams_common::{ECHO, Event, OTHER, Options, Peer, Raw, config, dropped, exchange, within};
 use tokio::time::Instant;
 
 async fn next(incoming: &mut Incoming) -> Stream {
@@ -39,6 +39,74 @@ async fn either_side_of_a_connection_opens_streams() {
         let out = a.control.open(b.id, ECHO).await.unwrap();
         assert_eq!(out.connection(), connection);
         assert_eq!((a.control.stats().opened, a.control.stats().accepted), (2, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn streams_over_quic() {
+    within(async {
+        let options = || Options { is_quic: true, config: config(|config| config.queue_max = 1), ..Options::default() };
+        let (mut a, mut b) = (Peer::with(options()).await, Peer::with(options()).await);
+        let mut echo = b.control.accept(ECHO).unwrap();
+        a.connect(&mut b).await;
+        let mut out = a.control.open(b.id, ECHO).await.unwrap();
+        let mut back = next(&mut echo).await;
+        let read = tokio::join!(exchange(&mut out, b"ping"), exchange(&mut back, b"pong"));
+        assert_eq!(read, (b"pong".to_vec(), b"ping".to_vec()));
+        assert!(matches!(a.control.open(b.id, OTHER).await, Err(OpenError::Unsupported { .. })));
+
+        let mut waiting = a.control.open(b.id, ECHO).await.unwrap();
+        dropped(&mut a.control.open(b.id, ECHO).await.unwrap()).await;
+        assert_eq!(b.control.stats().queue_refused, 1);
+        drop(echo);
+        dropped(&mut waiting).await;
+        drop((out, back, waiting));
+        a.disconnect(b.id);
+        a.closed().await;
+        b.closed().await;
+        assert!(is_empty(&a.control.stats()) && is_empty(&b.control.stats()));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_open_at_once_while_acceptors_come_and_go() {
+    within(async {
+        let (mut a, mut b) = (Peer::limited(|config| config.opens_per_peer_max = 8).await, Peer::start().await);
+        a.connect(&mut b).await;
+        let acceptor = b.control.clone();
+        let accepting = tokio::spawn(async move {
+            loop {
+                let mut echo = acceptor.accept(ECHO).unwrap();
+                for _ in 0..3 {
+                    echo.next().await.unwrap();
+                }
+            }
+        });
+        let openers = (0..16).map(|_| {
+            let (control, peer) = (a.control.clone(), b.id);
+            tokio::spawn(async move {
+                for _ in 0..100 {
+                    match control.open(peer, ECHO).await {
+                        Ok(_) | Err(OpenError::Unsupported { .. }) => {}
+                        Err(OpenError::TooManyOfPeer { .. }) => tokio::task::yield_now().await,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        });
+        for opened in futures::future::join_all(openers).await {
+            opened.unwrap();
+        }
+        let stats = a.control.stats();
+        assert_eq!((stats.opens, stats.opens_queued, stats.opens_timed_out), (0, 0, 0), "{stats:?}");
+        accepting.abort();
+        assert!(accepting.await.unwrap_err().is_cancelled());
+        a.disconnect(b.id);
+        b.closed().await;
+        let stats = b.control.stats();
+        assert!(is_empty(&stats) && stats.protocols == 0, "{stats:?}");
     })
     .await;
 }

@@ -11,7 +11,7 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 /// Opens that wait for one peer. A peer that answers ends each within a round trip.
 pub const OPENS_PER_PEER_MAX: usize = 64;
 
-/// Opens that wait in all.
+/// Opens that wait in all: as many as 64 peers that never answer take from the others, for a time-out.
 pub const OPENS_MAX: usize = 4096;
 
 /// Streams that wait at one acceptor: a burst, while the acceptor's task has its turn.

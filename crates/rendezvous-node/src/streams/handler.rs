@@ -73,14 +73,14 @@ impl Handler {
     }
 
     fn on_outbound(&mut self, stream: libp2p::Stream, Opening { protocol, reply }: Opening) {
-        self.negotiating -= 1;
+        self.negotiating = self.negotiating.saturating_sub(1);
         let stream = Stream::new(stream, self.peer, self.link.connection(), protocol, None);
         // A stream that nobody waits for comes back, and is dropped.
         drop(reply.send(Ok(stream)));
     }
 
     fn on_failed(&mut self, opening: Opening, error: StreamUpgradeError<Infallible>) {
-        self.negotiating -= 1;
+        self.negotiating = self.negotiating.saturating_sub(1);
         let error = match error {
             StreamUpgradeError::NegotiationFailed => OpenError::Unsupported { protocol: opening.protocol },
             StreamUpgradeError::Timeout => OpenError::TimedOut { after: self.shared.config.timeout() },
@@ -137,14 +137,14 @@ impl ConnectionHandler for Handler {
         }
         // Before the queue is looked at, or a request that comes in between is not seen.
         self.link.register(cx.waker());
-        if self.negotiating < self.shared.config.opens_per_peer_max {
-            if let Some(Request { protocol, deadline, reply }) = self.link.pop() {
-                self.negotiating += 1;
-                let upgrade = ReadyUpgrade::new(protocol.clone());
-                let protocol = SubstreamProtocol::new(upgrade, Opening { protocol, reply })
-                    .with_timeout(deadline.saturating_duration_since(Instant::now()));
-                return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
-            }
+        if self.negotiating < self.shared.config.opens_per_peer_max
+            && let Some(Request { protocol, deadline, reply }) = self.link.pop()
+        {
+            self.negotiating += 1;
+            let upgrade = ReadyUpgrade::new(protocol.clone());
+            let protocol = SubstreamProtocol::new(upgrade, Opening { protocol, reply })
+                .with_timeout(deadline.saturating_duration_since(Instant::now()));
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         if !self.failed.is_empty() {
             self.suspects.append(&mut self.failed);

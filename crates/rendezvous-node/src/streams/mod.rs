@@ -31,6 +31,9 @@
 //! closes before the stream is there, the next newest is asked, and when none is left the answer is
 //! [`OpenError::ConnectionLost`]. Every open ends within [`Config::open_timeout`], also when nobody polls the swarm.
 //!
+//! An open ends when the peer has agreed to the protocol. In a swarm that is set to negotiate lazily it ends before that,
+//! and a protocol that the peer does not support shows when the stream is first read.
+//!
 //! # Accepting
 //! [`Control::accept`] offers a protocol for as long as its [`Incoming`] lives. Connections that stand offer it too, and
 //! announce the change where they carry an identify protocol. A stream that is not taken at once waits in a queue of
@@ -47,7 +50,8 @@
 //!
 //! [`Stats`] counts how often each bound was met. A stream is reset by dropping it: over yamux the other side reads an
 //! error or the end, over QUIC the end. A stream counts as alive until its [`Stream`] is dropped, whatever has become of its
-//! connection. Outbound streams are this side's own choice, and only their opening is bounded.
+//! connection. Outbound streams are this side's own choice, and only their opening is bounded. Inbound streams that are still
+//! negotiated are bounded by the swarm, per connection.
 //!
 //! A future of an open that is dropped gives its place back at once. A negotiation that it had begun goes on in the
 //! connection until the peer answers or the time is up, and then drops the stream; a connection has no more than

@@ -18,7 +18,7 @@ use libp2p::{
     },
     identify,
     identity::Keypair,
-    plaintext,
+    plaintext, quic,
     swarm::{
         Config as SwarmConfig, ConnectionId, NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle,
         dial_opts::DialOpts,
@@ -92,6 +92,8 @@ pub struct Options {
     pub config: Config,
     pub identifies: bool,
     pub denies: bool,
+    /// Over QUIC on the loopback, and not in memory.
+    pub is_quic: bool,
 }
 
 impl Peer {
@@ -118,8 +120,15 @@ impl Peer {
             ),
         };
         let swarm_config = SwarmConfig::with_tokio_executor().with_idle_connection_timeout(TEST_MAX);
-        let mut swarm = Swarm::new(transport(&key), behaviour, id, swarm_config);
-        swarm.listen_on("/memory/0".parse().unwrap()).unwrap();
+        let (transport, address) = if options.is_quic {
+            let transport = quic::tokio::Transport::new(quic::Config::new(&key));
+            let transport = transport.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
+            (transport, "/ip4/127.0.0.1/udp/0/quic-v1")
+        } else {
+            (transport(&key), "/memory/0")
+        };
+        let mut swarm = Swarm::new(transport, behaviour, id, swarm_config);
+        swarm.listen_on(address.parse().unwrap()).unwrap();
         let address = loop {
             if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
                 break address;
