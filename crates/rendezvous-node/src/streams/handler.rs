@@ -153,20 +153,12 @@ impl ConnectionHandler for Handler {
         }
         Poll::Pending
     }
-
-    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<Option<Infallible>> {
-        // Those who wait need not wait for the close of the multiplexer.
-        self.link.end();
-        self.failed.clear();
-        self.suspects.clear();
-        Poll::Ready(None)
-    }
 }
 
 impl Drop for Handler {
     fn drop(&mut self) {
-        // Once more if the swarm tells of the close, and the only time where it does not: the connection was denied by
-        // another behaviour, or its task was aborted.
+        // Ahead of the swarm's word of the close, and in its place where there is none: the connection was denied by another
+        // behaviour, or its task was aborted.
         self.shared.closed(self.peer, self.link.connection());
     }
 }
