@@ -113,6 +113,18 @@ impl Behaviour {
         self.waker.take().into_iter().for_each(Waker::wake);
     }
 
+    /// Connects to this peer, whoever has found it, until it is [released](Self::release).
+    pub fn keep(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
+        self.plan.found(Instant::now(), peer, addresses);
+        self.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Connects to a peer no longer that was to be [kept](Self::keep). A connection that stands is left alone.
+    pub fn release(&mut self, peer: &PeerId) {
+        self.plan.expired(peer);
+        self.waker.take().into_iter().for_each(Waker::wake);
+    }
+
     /// Sizes and counts.
     #[must_use]
     pub fn stats(&self) -> Stats {
