@@ -7,7 +7,7 @@ mod streams_common;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _, poll};
 use libp2p::{PeerId, StreamProtocol, identity::Keypair};
 use rendezvous_node::streams::{AlreadyAccepted, Incoming, OPEN_TIMEOUT, OpenError, Stats, Stream};
-use streams_common::{ECHO, Event, OTHER, Options, Peer, Raw, config, dropped, exchange, within};
+use streams_common::{ECHO, Event, Network, OTHER, Options, Peer, Raw, config, dropped, exchange, within};
 use tokio::time::Instant;
 
 async fn next(incoming: &mut Incoming) -> Stream {
@@ -228,6 +228,24 @@ async fn an_open_ends_with_the_last_connection_and_moves_on_from_others() {
         peer.closed().await;
         peer.closed().await;
         assert!(is_empty(&peer.control.stats()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_connection_is_not_taken_for_that_of_its_stream() {
+    within(async {
+        // Over QUIC a stream tells of the end before its connection does.
+        let mut silent = Raw::on(Network::Quic, &Keypair::generate_ed25519()).await;
+        let mut peer = Peer::with(Options { is_quic: true, ..Options::default() }).await;
+        peer.dial(&silent.address).await;
+        let opening = peer.control.open(silent.id, ECHO);
+        let lose = async {
+            silent.came.recv().await.unwrap();
+            silent.hang_up();
+        };
+        let (lost, ()) = tokio::join!(opening, lose);
+        assert!(matches!(lost, Err(OpenError::ConnectionLost)), "{lost:?}");
     })
     .await;
 }

@@ -46,9 +46,34 @@ pub fn config(change: impl FnOnce(&mut Config)) -> Config {
     config
 }
 
-pub fn transport(key: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
-    let (security, muxer) = (plaintext::Config::new(key), yamux::Config::default());
-    MemoryTransport::default().upgrade(Version::V1).authenticate(security).multiplex(muxer).boxed()
+#[derive(Clone, Copy, Debug)]
+pub enum Network {
+    Memory,
+    /// On the loopback.
+    Quic,
+}
+
+impl Network {
+    pub fn transport(self, key: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
+        match self {
+            Self::Memory => {
+                let (security, muxer) = (plaintext::Config::new(key), yamux::Config::default());
+                MemoryTransport::default().upgrade(Version::V1).authenticate(security).multiplex(muxer).boxed()
+            }
+            Self::Quic => {
+                let transport = quic::tokio::Transport::new(quic::Config::new(key));
+                transport.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
+            }
+        }
+    }
+
+    pub fn address(self) -> Multiaddr {
+        let address = match self {
+            Self::Memory => "/memory/0",
+            Self::Quic => "/ip4/127.0.0.1/udp/0/quic-v1",
+        };
+        address.parse().unwrap()
+    }
 }
 
 #[derive(NetworkBehaviour)]
@@ -120,15 +145,10 @@ impl Peer {
             ),
         };
         let swarm_config = SwarmConfig::with_tokio_executor().with_idle_connection_timeout(TEST_MAX);
-        let (transport, address) = if options.is_quic {
-            let transport = quic::tokio::Transport::new(quic::Config::new(&key));
-            let transport = transport.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
-            (transport, "/ip4/127.0.0.1/udp/0/quic-v1")
-        } else {
-            (transport(&key), "/memory/0")
-        };
+        let network = if options.is_quic { Network::Quic } else { Network::Memory };
+        let (transport, address) = (network.transport(&key), network.address());
         let mut swarm = Swarm::new(transport, behaviour, id, swarm_config);
-        swarm.listen_on(address.parse().unwrap()).unwrap();
+        swarm.listen_on(address).unwrap();
         let address = loop {
             if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
                 break address;

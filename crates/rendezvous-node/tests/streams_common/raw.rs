@@ -13,7 +13,7 @@ use libp2p::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::transport;
+use super::Network;
 
 /// Takes one connection and holds the streams that are opened on it, without a word on any of them unless it is told to.
 #[derive(Debug)]
@@ -34,8 +34,12 @@ enum Answer {
 
 impl Raw {
     pub async fn start(key: &Keypair) -> Self {
-        let mut transport = transport(key);
-        transport.listen_on(ListenerId::next(), "/memory/0".parse().unwrap()).unwrap();
+        Self::on(Network::Memory, key).await
+    }
+
+    pub async fn on(network: Network, key: &Keypair) -> Self {
+        let mut transport = network.transport(key);
+        transport.listen_on(ListenerId::next(), network.address()).unwrap();
         let address = transport.next().await.unwrap().into_new_address().expect("the first event");
         let (teller, came) = mpsc::unbounded_channel();
         let (answers, mut due) = mpsc::unbounded_channel();
