@@ -123,6 +123,17 @@ async fn an_error_of_ones_own_ends_this_session_only() {
 }
 
 #[tokio::test]
+async fn an_error_of_ones_own_is_told_of_whatever_the_other_side_did() {
+    let (messages, session) = start(agreed(|_, mut messages| async move {
+        while messages.recv().await.is_ok() {}
+        Err(SessionError::application("the disk is full"))
+    }));
+    end_session(messages, End::Finished).await;
+    let ended = ended(session).await;
+    assert!(matches!(ended, Ended::Failed(SessionError::Application(_))), "{ended}");
+}
+
+#[tokio::test]
 async fn content_that_cannot_be_read_is_a_breach() {
     let (mut messages, session) = start(agreed(|_, mut messages| async move {
         let _: String = messages.recv().await?.decode()?;
