@@ -15,7 +15,8 @@ use super::{
 ///
 /// Nothing is queued: a message that is sent waits until the stream takes it, and one that nobody receives waits in the
 /// stream, which holds the other side back. That the other side has ended the session is seen by receiving, so a run
-/// function that waits for something else waits for [`Self::recv`] beside it.
+/// function that waits for something else waits for [`Self::recv`] beside it. One that sends much while the other side may
+/// do the same receives meanwhile, with [`Self::split`], lest each waits for the other until a deadline.
 #[derive(Debug)]
 pub struct Messages {
     reader: Reader,

@@ -34,6 +34,8 @@ enum Run {
 /// 3. The stream is closed, within [`Limits::end_deadline`](super::Limits::end_deadline). Readers and writers that the
 ///    run function has given away fail from then on.
 ///
+/// When this future is dropped, the run function is too, and the other side sees the stream fail.
+///
 /// Whether the peer is to be disconnected is for the caller to see by [`Ended::disconnects`]. A `stop` that never comes is
 /// [`std::future::pending`].
 pub async fn run<S, F>(io: S, protocol: Negotiated, mut peer: Peer, observer: Option<Observer>, stop: F) -> Ended

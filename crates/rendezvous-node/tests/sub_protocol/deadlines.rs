@@ -45,6 +45,18 @@ async fn a_send_that_is_not_taken_fails_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_send_that_is_not_taken_is_the_cause_also_when_the_other_side_closes() {
+    let protocol = agreed(|_, messages| async move {
+        messages.send_bytes(1, &[7; 10 * STREAM_BYTES]).await?;
+        Ok(End::Finished)
+    });
+    let (mut stream, session) = raw(protocol);
+    stream.shutdown().await.expect("in memory");
+    let ended = ended(session).await;
+    assert!(matches!(ended, Ended::Stream(StreamFailure::WriteDeadline)), "{ended}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn sends_that_wait_for_a_stuck_one_fail_with_it() {
     let protocol = agreed(|_, messages| async move {
         let started = Instant::now();

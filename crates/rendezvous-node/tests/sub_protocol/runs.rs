@@ -1,17 +1,18 @@
 //! What a run function does, and what becomes of the session.
 
-use std::io;
+use std::{future::pending, io};
 
 use rendezvous_node::{
     DisconnectReason,
     sub_protocol::{
         Breach, End, Ended, Messages, Negotiated, ReceiveError, SendError, SessionError, StreamFailure, end_session,
-        expect_message, pipe_to, some_peer,
+        expect_message, pipe_to, session, some_peer,
     },
 };
 use tokio::task::JoinHandle;
+use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
-use crate::harness::{CODES, agreed, discard, ended};
+use crate::harness::{CODES, STREAM_BYTES, agreed, discard, ended};
 
 fn start(protocol: Negotiated) -> (Messages, JoinHandle<Ended>) {
     let (messages, session) = pipe_to(protocol, some_peer());
@@ -122,6 +123,17 @@ async fn an_error_of_ones_own_ends_this_session_only() {
 }
 
 #[tokio::test]
+async fn an_error_of_ones_own_is_told_of_whatever_the_other_side_did() {
+    let (messages, session) = start(agreed(|_, mut messages| async move {
+        while messages.recv().await.is_ok() {}
+        Err(SessionError::application("the disk is full"))
+    }));
+    end_session(messages, End::Finished).await;
+    let ended = ended(session).await;
+    assert!(matches!(ended, Ended::Failed(SessionError::Application(_))), "{ended}");
+}
+
+#[tokio::test]
 async fn content_that_cannot_be_read_is_a_breach() {
     let (mut messages, session) = start(agreed(|_, mut messages| async move {
         let _: String = messages.recv().await?.decode()?;
@@ -142,6 +154,76 @@ async fn a_stream_that_is_closed_without_an_end_has_failed() {
     let ended = ended(session).await;
     assert!(matches!(ended, Ended::Stream(StreamFailure::Closed)), "{ended}");
     assert_eq!((ended.disconnects(), ended.reason()), (None, DisconnectReason::Network));
+}
+
+/// A protocol whose run functions tell each other a network id, and part when it differs.
+fn with_handshake(network: &'static str) -> Negotiated {
+    agreed(move |_, mut messages| async move {
+        messages.send(0, &("hello", network)).await?;
+        let message = messages.recv().await?;
+        let (_, theirs): (String, String) = message.decode()?;
+        if theirs != network {
+            return Ok(End::Disconnect(DisconnectReason::IncompatibleVersion));
+        }
+        messages.send(1, "welcome").await?;
+        expect_message(&mut messages, 1, "welcome").await.map_err(SessionError::application)?;
+        Ok(End::Finished)
+    })
+}
+
+/// How the sessions of two run functions with each other end.
+async fn together(ours: Negotiated, theirs: Negotiated) -> [Ended; 2] {
+    let (here, there) = tokio::io::duplex(STREAM_BYTES);
+    let here = tokio::spawn(session::run(here.compat(), ours, some_peer(), None, pending()));
+    let there = tokio::spawn(session::run(there.compat(), theirs, some_peer(), None, pending()));
+    [ended(here).await, ended(there).await]
+}
+
+#[tokio::test]
+async fn two_run_functions_speak_with_each_other() {
+    for ended in together(with_handshake("420"), with_handshake("420")).await {
+        assert!(matches!(ended, Ended::ByUs(End::Finished)), "{ended}");
+    }
+    for ended in together(with_handshake("420"), with_handshake("421")).await {
+        assert_eq!(ended.disconnects(), Some(DisconnectReason::IncompatibleVersion), "{ended}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sessions_on_several_threads_all_end() {
+    let echo = || {
+        agreed(|_, mut messages| async move {
+            loop {
+                let message = messages.recv().await?;
+                messages.send_bytes(message.code, &message.payload).await?;
+            }
+        })
+    };
+    let ask = |rounds: usize| {
+        agreed(move |_, messages| async move {
+            let (mut reader, writer) = messages.split();
+            let sending = async {
+                for index in 0..rounds {
+                    writer.send_bytes(1, &vec![7; index * 37]).await?;
+                }
+                Ok::<(), SessionError>(())
+            };
+            let receiving = async {
+                for index in 0..rounds {
+                    assert_eq!(reader.recv().await?.size(), index * 37);
+                }
+                Ok::<(), SessionError>(())
+            };
+            futures::try_join!(sending, receiving)?;
+            Ok(End::Session(DisconnectReason::Requested))
+        })
+    };
+    let sessions = (0..100).map(|rounds| tokio::spawn(together(ask(rounds), echo())));
+    for ended in futures::future::join_all(sessions).await {
+        let [asked, echoed] = ended.expect("no panic");
+        assert!(matches!(asked, Ended::ByUs(End::Session(DisconnectReason::Requested))), "{asked}");
+        assert!(matches!(echoed, Ended::ByPeer(End::Session(DisconnectReason::Requested))), "{echoed}");
+    }
 }
 
 struct PanicsWhenDropped;
