@@ -138,8 +138,7 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_peer_id_everywhere_and_for_ever() {
         let id = Identity::Seed(1).keypair().expect("seeds are keys").public().to_peer_id();
-        assert_eq!(id, Identity::Seed(1).keypair().expect("seeds are keys").public().to_peer_id());
-        assert_eq!(id.to_string(), include_str!("identity_seed_1.txt").trim());
+        assert_eq!(id.to_string(), "12D3KooWCoFDrA6W24EA8JAP32o3UpFdTZ7wyDqkV4ZwbXyyKNX8");
     }
 
     #[test]

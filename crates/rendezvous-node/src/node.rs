@@ -8,8 +8,7 @@ use std::{
 
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, PeerId, TransportError,
-    identity::Keypair,
+    Multiaddr, PeerId, StreamProtocol, TransportError, core::transport::ListenerId, identity::Keypair,
     swarm::SwarmEvent,
 };
 use rendezvous_discovery::{Config as DiscoveryConfig, DiscoveryManager, Query};
@@ -130,7 +129,7 @@ impl Node {
         let sub_protocols = settings.sub_protocols.iter().flat_map(SubProtocol::protocol_ids);
         let inbound = Inbound {
             sub_protocols: control.accept_all(sub_protocols).expect("names of sub-protocols are different"),
-            calls: control.accept(rpc::PROTOCOL).expect("nobody else accepts calls"),
+            calls: control.accept(StreamProtocol::new(rpc::PROTOCOL)).expect("nobody else accepts calls"),
             goodbyes: control.accept(goodbye::PROTOCOL).expect("nobody else accepts goodbyes"),
         };
         let mut peers = Peers::new(settings.peers_max, settings.inbound_max());
@@ -142,14 +141,16 @@ impl Node {
             swarm.behaviour_mut().kept.keep(*peer, addresses);
         }
         settings.external.iter().for_each(|address| swarm.add_external_address(address.clone()));
+        let mut listeners = HashMap::new();
         for address in &settings.listen {
-            swarm.listen_on(address.clone()).map_err(|error| StartError::Listen {
+            let listener = swarm.listen_on(address.clone()).map_err(|error| StartError::Listen {
                 address: address.clone(),
                 source: match error {
                     TransportError::Other(source) => source,
                     TransportError::MultiaddrNotSupported(_) => io::ErrorKind::Unsupported.into(),
                 },
             })?;
+            listeners.insert(listener, address.clone());
         }
         let (discovery, discovering) =
             DiscoveryManager::new(DiscoveryConfig { local_peer: Some(self.id()), ..DiscoveryConfig::default() });
@@ -182,7 +183,7 @@ impl Node {
             connections,
             cancel,
         };
-        driver.listen().await?;
+        driver.listen(listeners).await?;
         *self.shared.lock() = Some(Running { commands: commands_in, control, discovery });
         *task = Some(tokio::spawn(driver.run()));
         Ok(())
@@ -365,17 +366,22 @@ impl Node {
 
 impl Driver {
     /// Waits until every listener has an address.
-    async fn listen(&mut self) -> Result<(), StartError> {
-        let mut waiting = self.settings.listen.len();
-        while waiting > 0 {
+    async fn listen(&mut self, mut waiting: HashMap<ListenerId, Multiaddr>) -> Result<(), StartError> {
+        while !waiting.is_empty() {
             let event = self.swarm.select_next_some().await;
-            if let SwarmEvent::ListenerClosed { reason, .. } = event {
-                let source = reason.err().unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
-                let address = self.settings.listen.first().cloned().unwrap_or_else(Multiaddr::empty);
-                return Err(StartError::Listen { address, source });
+            match &event {
+                SwarmEvent::NewListenAddr { listener_id, .. } => {
+                    waiting.remove(listener_id);
+                }
+                SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                    if let Some(address) = waiting.remove(listener_id) {
+                        let kind = reason.as_ref().err().map_or(io::ErrorKind::AddrNotAvailable, io::Error::kind);
+                        return Err(StartError::Listen { address, source: kind.into() });
+                    }
+                }
+                _ => {}
             }
-            waiting -= usize::from(matches!(event, SwarmEvent::NewListenAddr { .. }));
-            self.handle_swarm_event(event);
+            self.on_swarm_event(event);
         }
         Ok(())
     }

@@ -7,10 +7,9 @@ use std::{
 };
 
 use libp2p::{Multiaddr, PeerId, StreamProtocol, swarm::ConnectionId};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{
-    DisconnectReason, event::Departure, info::PeerInfo, settings::Addresses, sub_protocol::Direction,
-};
+use crate::{DisconnectReason, event::Departure, info::PeerInfo, settings::Addresses, sub_protocol::Direction};
 
 /// The peers of a node: who is connected, and whether there is room for one who comes.
 ///
@@ -41,6 +40,8 @@ pub(crate) struct Connected {
     pub(crate) pings_failed: u32,
     /// Sub-protocols of which there is, or has been, a session on these connections.
     pub(crate) sessions: BTreeMap<String, Session>,
+    /// Ends those that run, when the peer is gone.
+    pub(crate) gone: DropGuard,
     /// Why the connections are about to end.
     pub(crate) departure: Option<Departure>,
 }
@@ -136,6 +137,7 @@ impl Peers {
             round_trip: None,
             pings_failed: 0,
             sessions: BTreeMap::new(),
+            gone: CancellationToken::new().drop_guard(),
             departure: (!is_admitted).then_some(Departure::Local(DisconnectReason::TooManyPeers)),
         };
         self.connected.insert(peer, connected);

@@ -7,13 +7,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair, multiaddr::Pr
 use rendezvous_discovery::Timing;
 use rendezvous_swarm::{client, limits, server};
 
-use crate::{
-    error::BuildError,
-    identity::Identity,
-    node::Node,
-    rpc, streams,
-    sub_protocol::SubProtocol,
-};
+use crate::{error::BuildError, identity::Identity, node::Node, rpc, streams, sub_protocol::SubProtocol};
 
 /// Most peers, where nothing else is said: as webchaind has it.
 pub const PEERS_MAX: usize = 25;

@@ -3,10 +3,7 @@
 use std::time::Instant;
 
 use super::{Command, Driver};
-use crate::{
-    info::NodeInfo,
-    sub_protocol::SubProtocol,
-};
+use crate::{info::NodeInfo, sub_protocol::SubProtocol};
 
 impl Driver {
     pub(super) fn on_command(&mut self, command: Command) {

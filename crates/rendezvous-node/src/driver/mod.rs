@@ -22,8 +22,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::command::{Command, Connecting};
-use self::{listening::Listening, stopping::Stage};
+pub(crate) use self::{
+    command::{Command, Connecting},
+    listening::Listening,
+    stopping::Stage,
+};
 use crate::{
     DisconnectReason,
     behaviour::{Behaviour, BehaviourEvent},
@@ -98,7 +101,8 @@ impl Driver {
             tokio::select! {
                 biased;
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
-                command = self.commands.recv(), if !self.commands.is_closed() || !self.commands.is_empty() => {
+                // With the last handle the node stops.
+                command = self.commands.recv(), if self.stage.is_running() => {
                     self.on_command(command.unwrap_or(Command::Stop));
                 }
                 Some(done) = self.tasks.join_next() => match done {
@@ -115,7 +119,7 @@ impl Driver {
         self.end().await;
     }
 
-    fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+    pub(crate) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);

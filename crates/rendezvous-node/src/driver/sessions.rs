@@ -58,7 +58,9 @@ impl Driver {
         let negotiated = self.settings.sub_protocols.iter().find_map(|it| it.negotiated(stream.protocol()));
         let Some(negotiated) = negotiated.filter(|_| !self.opens(&peer) && self.stage.is_running()) else { return };
         let is_free = self.peers.get(&peer).is_some_and(|connected| {
-            connected.is_admitted && connected.departure.is_none() && !connected.sessions.contains_key(negotiated.name())
+            connected.is_admitted
+                && connected.departure.is_none()
+                && !connected.sessions.contains_key(negotiated.name())
         });
         if is_free {
             self.start_session(peer, negotiated, stream);
@@ -69,6 +71,7 @@ impl Driver {
         let Some(connected) = self.peers.get_mut(&peer) else { return };
         let (name, version) = (negotiated.name().to_owned(), negotiated.version().number);
         connected.sessions.insert(name.clone(), Session::Running { version });
+        let gone = connected.gone.token().clone();
         let mut other = Peer::new(peer, connected.remote_addr(), connected.direction);
         other.agent.clone_from(&connected.name);
         self.emit(Event::SessionStarted { peer, sub_protocol: name.clone(), version });
@@ -77,8 +80,11 @@ impl Driver {
         self.awaited += 1;
         self.tasks.spawn(async move {
             let stop = async move {
-                stop.cancelled().await;
-                End::Disconnect(DisconnectReason::Quitting)
+                tokio::select! {
+                    () = stop.cancelled() => End::Disconnect(DisconnectReason::Quitting),
+                    // A run function that does not read learns of it by being dropped.
+                    () = gone.cancelled() => End::Session(DisconnectReason::Network),
+                }
             };
             let ended = session::run(stream, negotiated, other, Some(observer), stop).await;
             Done::Session { peer, name, ended }

@@ -1,0 +1,4 @@
+//! Nodes on loopback, over TCP and QUIC.
+
+mod basics;
+mod common;
