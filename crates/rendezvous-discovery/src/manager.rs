@@ -77,7 +77,6 @@ impl Shared {
 
 impl DiscoveryManager {
     /// A manager without sources, and what drives it.
-    #[must_use]
     pub fn new(config: Config) -> (Self, Driver) {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(Instant::now(), config)),

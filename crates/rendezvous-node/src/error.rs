@@ -81,11 +81,9 @@ pub enum ConnectError {
         max: usize,
     },
     /// Another peer was at the address.
-    #[error("{found} was there instead of {expected}")]
+    #[error("{found} was there instead")]
     UnexpectedIdentity {
-        /// Who was to be there.
-        expected: PeerId,
-        /// Who was.
+        /// Who was there.
         found: PeerId,
     },
     /// Nobody could be reached.

@@ -112,9 +112,7 @@ fn connect_error(peer: PeerId, error: &DialError, text: &str) -> ConnectError {
     match error {
         DialError::NoAddresses => ConnectError::NoAddresses { peer },
         DialError::LocalPeerId { .. } => ConnectError::Own { peer },
-        DialError::WrongPeerId { obtained, .. } => {
-            ConnectError::UnexpectedIdentity { expected: peer, found: *obtained }
-        }
+        DialError::WrongPeerId { obtained, .. } => ConnectError::UnexpectedIdentity { found: *obtained },
         _ => ConnectError::Unreachable { peer, source: io::Error::other(text.to_owned()) },
     }
 }
