@@ -89,6 +89,7 @@ pub(crate) struct Settings {
     pub(crate) rendezvous: client::Config,
     pub(crate) timing: Timing,
     pub(crate) kademlia: Option<Kademlia>,
+    #[cfg(feature = "mdns")]
     pub(crate) is_mdns: bool,
     pub(crate) ping_every: Duration,
     pub(crate) ping_timeout: Duration,
@@ -122,6 +123,7 @@ impl Default for Builder {
             rendezvous: client::Config::default(),
             timing: Timing::default(),
             kademlia: None,
+            #[cfg(feature = "mdns")]
             is_mdns: false,
             ping_every: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(20),
