@@ -6,7 +6,7 @@ use core::{
 };
 use std::{sync::Arc, time::Instant};
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 
 use crate::{manager::Shared, peer::Peer, state::FindId};
 
@@ -47,6 +47,15 @@ pub struct Find {
 impl Find {
     pub(crate) fn new(shared: Arc<Shared>, id: FindId) -> Self {
         Self { shared, id }
+    }
+
+    /// Waits for the next peer that is found, passing over what changes and what ends. `None` if the manager has ended.
+    pub async fn next_found(&mut self) -> Option<Peer> {
+        loop {
+            if let FindEvent::Found(peer) = self.next().await? {
+                return Some(peer);
+            }
+        }
     }
 
     /// Asks all sources for it now.

@@ -30,6 +30,7 @@ use crate::{
     peers::Peers,
     rpc::{self, Rpc, Services},
     settings::{Builder, Settings, split},
+    streams,
     sub_protocol::SubProtocol,
 };
 
@@ -60,7 +61,7 @@ pub(crate) struct Shared {
 #[derive(Clone)]
 pub(crate) struct Running {
     commands: mpsc::Sender<Command>,
-    pub(crate) control: crate::streams::Control,
+    pub(crate) control: streams::Control,
     discovery: DiscoveryManager,
 }
 
@@ -344,6 +345,35 @@ impl Node {
     pub async fn connect_to(&self, query: impl Into<Query>) -> Result<(), NotRunning> {
         let found = self.discovery()?.find(query).map_err(|_| NotRunning)?;
         self.tell(Command::ConnectTo { found }).await
+    }
+
+    /// The streams of this run, to open and accept protocols of one's own that are no sub-protocols. Opening never dials:
+    /// [connect](Self::connect) first. What is accepted ends with the run, and is to be accepted anew in the next.
+    ///
+    /// The node itself accepts the protocols of its sub-protocols, of calls and of goodbyes: whoever asks for one of these has
+    /// [`AlreadyAccepted`](streams::AlreadyAccepted). Streams of peers that are being turned away may come, too, for as long as
+    /// they are told why.
+    ///
+    /// ```
+    /// use futures::StreamExt as _;
+    /// use libp2p::StreamProtocol;
+    /// use rendezvous_node::Node;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let node = Node::builder().build()?;
+    /// node.start().await?;
+    /// let mut greetings = node.streams()?.accept(StreamProtocol::new("/greeting/1.0.0"))?;
+    /// node.stop().await;
+    /// assert!(greetings.next().await.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`NotRunning`].
+    pub fn streams(&self) -> Result<streams::Control, NotRunning> {
+        Ok(self.shared.running()?.control)
     }
 
     /// The services that others may call. They stay over stops and starts.
