@@ -3,12 +3,12 @@
 use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
-use libp2p::{PeerId, StreamProtocol};
+use libp2p::PeerId;
 
 use crate::{
     error::NotRunning,
     node::Shared,
-    rpc::{self, OpenError, Opener, Pipe},
+    rpc::{OpenError, Opener, Pipe},
     streams,
 };
 
@@ -35,7 +35,7 @@ impl Opener for NodeOpener {
         Box::pin(async move {
             let shared = shared.ok_or_else(|| OpenError::Unreachable(NotRunning.into()))?;
             let running = shared.running().map_err(|error| OpenError::Unreachable(error.into()))?;
-            let protocol = StreamProtocol::new(rpc::PROTOCOL);
+            let protocol = shared.settings.rpc_protocol.clone();
             let mut opened = running.control.open(peer, protocol.clone()).await;
             if matches!(opened, Err(streams::OpenError::NotConnected { .. })) {
                 shared.connect(peer, Vec::new()).await.map_err(|error| OpenError::Unreachable(error.into()))?;
