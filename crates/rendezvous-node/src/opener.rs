@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use libp2p::PeerId;
 
 use crate::{
-    error::NotRunning,
+    error::{ConnectError, NotRunning},
     node::Shared,
     rpc::{OpenError, Opener, Pipe},
     streams,
@@ -38,7 +38,7 @@ impl Opener for NodeOpener {
             let protocol = shared.settings.rpc_protocol.clone();
             let mut opened = running.control.open(peer, protocol.clone()).await;
             if matches!(opened, Err(streams::OpenError::NotConnected { .. })) {
-                shared.connect(peer, Vec::new()).await.map_err(|error| OpenError::Unreachable(error.into()))?;
+                shared.connect(peer, Vec::new()).await.map_err(unreachable)?;
                 opened = running.control.open(peer, protocol).await;
             }
             opened.map(Pipe::new).map_err(|error| match error {
@@ -46,5 +46,13 @@ impl Opener for NodeOpener {
                 error => OpenError::Unreachable(error.into()),
             })
         })
+    }
+}
+
+fn unreachable(error: ConnectError) -> OpenError {
+    match error {
+        // That it is unreachable is said once.
+        ConnectError::Unreachable { source, .. } => OpenError::Unreachable(source.into()),
+        error => OpenError::Unreachable(error.into()),
     }
 }

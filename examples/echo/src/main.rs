@@ -27,7 +27,7 @@ use std::{
 };
 
 use clap::Parser;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future};
 use rendezvous_node::{
     BuildError, Builder, Events, Identity, InvalidProtocol, Kademlia, Multiaddr, Node, NotRunning, StreamProtocol,
     discovery::{Advertisement, AdvertisementEvent, Namespace, Timing},
@@ -37,7 +37,10 @@ use rendezvous_node::{
 };
 use tokio::time::MissedTickBehavior;
 
-use self::{api::Envelope, roster::Roster};
+use self::{
+    api::Envelope,
+    roster::{Roster, with_causes},
+};
 
 /// Finds nodes under a name, and calls Echo on each of them each second.
 #[derive(Debug, Parser)]
@@ -120,6 +123,17 @@ fn node(args: &Args) -> Result<Node, BuildError> {
     builder.build()
 }
 
+/// Tells which of those to start from are there. They are dialled in any case, and again while they are not.
+async fn meet(args: &Args, node: &Node) {
+    let dials = args.peer.iter().chain(&args.point).map(|address| async move {
+        match node.dial(address).await {
+            Ok(peer) => println!("connected to {peer}"),
+            Err(error) => println!("not connected to {address}: {}", with_causes(&error)),
+        }
+    });
+    future::join_all(dials).await;
+}
+
 /// Calls everybody each second, and keeps to who is there.
 async fn talk(
     args: &Args,
@@ -127,6 +141,7 @@ async fn talk(
     mut events: Events,
     mut advertisement: Advertisement,
 ) -> Result<(), NotRunning> {
+    meet(args, node).await;
     let rpc = node.rpc().with_timeout(api::TIMEOUT);
     let mut roster = Roster::new(args.protocol_id.clone());
     let mut ticks = tokio::time::interval(Duration::from_millis(args.every));
@@ -146,7 +161,11 @@ async fn talk(
             Some(event) = events.next() => roster.handle_event(node, event).await?,
             Some(event) = advertisement.next() => match event {
                 AdvertisementEvent::Advertised { source, ttl, .. } => println!("advertised by {source} for {ttl:?}"),
-                AdvertisementEvent::Failed { source, failure, .. } => println!("not advertised by {source}: {failure}"),
+                AdvertisementEvent::Failed { place: Some(point), failure, .. } => {
+                    println!("not advertised at {point}: {failure}");
+                }
+                // So far there is nobody to be told.
+                AdvertisementEvent::Failed { place: None, .. } => {}
             },
         }
     }
