@@ -7,10 +7,7 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, TransportError, core::transport::ListenerId, identity::Keypair,
-    swarm::SwarmEvent,
-};
+use libp2p::{Multiaddr, PeerId, TransportError, core::transport::ListenerId, identity::Keypair, swarm::SwarmEvent};
 use rendezvous_discovery::{Config as DiscoveryConfig, DiscoveryManager, Query};
 use tokio::{
     sync::{Mutex, broadcast, mpsc, oneshot},
@@ -28,7 +25,7 @@ use crate::{
     info::{NodeInfo, PeerInfo},
     opener::NodeOpener,
     peers::Peers,
-    rpc::{self, Rpc, Services},
+    rpc::{Rpc, Services},
     settings::{Builder, Settings, split},
     streams,
     sub_protocol::SubProtocol,
@@ -48,7 +45,7 @@ pub struct Node {
 
 pub(crate) struct Shared {
     keypair: Keypair,
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     events: broadcast::Sender<Event>,
     services: Services,
     /// Held while the node is started or stopped.
@@ -130,7 +127,7 @@ impl Node {
         let sub_protocols = settings.sub_protocols.iter().flat_map(SubProtocol::protocol_ids);
         let inbound = Inbound {
             sub_protocols: control.accept_all(sub_protocols).expect("names of sub-protocols are different"),
-            calls: control.accept(StreamProtocol::new(rpc::PROTOCOL)).expect("nobody else accepts calls"),
+            calls: control.accept(settings.rpc_protocol.clone()).expect("the settings give it to calls alone"),
             goodbyes: control.accept(goodbye::PROTOCOL).expect("nobody else accepts goodbyes"),
         };
         let mut peers = Peers::new(settings.peers_max, settings.inbound_max());

@@ -1,6 +1,6 @@
 //! Connections that come, go, and do not come about.
 
-use std::{io, time::Instant};
+use std::{error::Error, io, iter, time::Instant};
 
 use libp2p::{
     PeerId,
@@ -17,6 +17,7 @@ use crate::{
     error::ConnectError,
     event::{Departure, Event},
     peers::Arrival,
+    settings::split,
     sub_protocol::Direction,
 };
 
@@ -96,7 +97,7 @@ impl Driver {
             if self.swarm.is_connected(&peer) {
                 return self.answer_connecting(&peer, || Ok(()));
             }
-            let text = error.to_string();
+            let text = describe(&error);
             self.answer_connecting(&peer, || Err(connect_error(peer, &error, &text)));
         }
     }
@@ -115,4 +116,23 @@ fn connect_error(peer: PeerId, error: &DialError, text: &str) -> ConnectError {
         DialError::WrongPeerId { obtained, .. } => ConnectError::UnexpectedIdentity { found: *obtained },
         _ => ConnectError::Unreachable { peer, source: io::Error::other(text.to_owned()) },
     }
+}
+
+/// Why a dial has failed, in one line: each address once, with the innermost cause, which is the one that a user can act on.
+fn describe(error: &DialError) -> String {
+    let DialError::Transport(failures) = error else { return innermost(error) };
+    let mut lines = Vec::new();
+    for (address, error) in failures {
+        let bare = split(address).map_or_else(|| address.clone(), |(_, bare)| bare);
+        let line = format!("{bare}: {}", innermost(error));
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines.join(", ")
+}
+
+fn innermost(error: &dyn Error) -> String {
+    let cause = iter::successors(Some(error), |&error| error.source()).last();
+    cause.map_or_else(String::new, ToString::to_string)
 }

@@ -42,5 +42,6 @@ pub use self::{
     status::Status,
 };
 
-/// Protocol of the streams: each carries one call.
+/// Protocol of the streams, each of which carries one call, unless a node is
+/// [told another](crate::Builder::rpc_protocol).
 pub const PROTOCOL: &str = "/rendezvous/rpc/1.0.0";

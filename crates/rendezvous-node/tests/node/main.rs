@@ -3,3 +3,5 @@
 mod basics;
 mod common;
 mod streams_of_ones_own;
+mod rpc_protocol;
+mod unreachable;
