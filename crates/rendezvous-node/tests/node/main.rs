@@ -2,6 +2,6 @@
 
 mod basics;
 mod common;
-mod streams_of_ones_own;
 mod rpc_protocol;
+mod streams_of_ones_own;
 mod unreachable;
