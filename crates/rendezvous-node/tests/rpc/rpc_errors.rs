@@ -166,7 +166,8 @@ async fn an_argument_of_another_type_is_told_by_the_server() {
 async fn an_answer_that_breaks_the_protocol_is_the_peers_fault() {
     let item = value_frame(ITEM, &7);
     let end = frame(END, &[]);
-    let cases: [(Vec<u8>, fn(&MalformedAnswer) -> bool); 9] = [
+    type IsRight = fn(&MalformedAnswer) -> bool;
+    let cases: [(Vec<u8>, IsRight); 9] = [
         (end.clone(), |what| *what == MalformedAnswer::NoItem),
         ([&item[..], &item, &end].concat(), |what| *what == MalformedAnswer::ExtraItem),
         ([value_frame(ITEM, &"seven"), end.clone()].concat(), |what| matches!(what, MalformedAnswer::Item(_))),

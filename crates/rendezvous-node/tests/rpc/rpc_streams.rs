@@ -236,6 +236,10 @@ async fn an_item_whose_sending_was_dropped_is_not_torn() {
         },
     )));
     let (mut requests, answer) = rpc.client_streaming::<String, Vec<usize>>(peer, "Arith", "Lengths").await.unwrap();
+    // One is read ahead of the method, and one waits for that.
+    for _ in 0..2 {
+        requests.send("x".repeat(500_000)).await.unwrap();
+    }
     let stuck = requests.send("x".repeat(500_000));
     assert!(tokio::time::timeout(Duration::from_millis(1), stuck).await.is_err());
     let sending = async {
@@ -243,5 +247,5 @@ async fn an_item_whose_sending_was_dropped_is_not_torn() {
         requests.finish().await.unwrap();
     };
     let ((), lengths) = tokio::join!(sending, answer);
-    assert_eq!(lengths.unwrap(), [500_000, 5]);
+    assert_eq!(lengths.unwrap(), [500_000, 500_000, 500_000, 5]);
 }
