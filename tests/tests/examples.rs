@@ -2,57 +2,25 @@
 
 use std::{
     collections::BTreeSet,
-    process::{Command, Output, Stdio},
-    sync::mpsc,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// Time that an example with peers in it may take, where it has been built: many times what it needs.
+/// Time that an example with peers in it may take from its first line to its end: many times what it needs.
 const RUN_MAX: Duration = Duration::from_secs(30);
 
-/// `cargo <verb> --package <package>`.
-fn cargo(verb: &str, package: &str) -> Command {
+fn cargo_run(package: &str) -> Command {
     let mut command = Command::new(env!("CARGO"));
-    command.args([verb, "--quiet", "--package", package]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    command.args(["run", "--quiet", "--package", package]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     command
 }
 
 /// What `cargo run -p <package>` prints.
 fn run(package: &str) -> String {
-    said(package, cargo("run", package).output().expect("cargo runs"))
-}
-
-/// The same of an example that is to end by itself within [`RUN_MAX`].
-fn run_in_time(package: &str) -> String {
-    assert!(cargo("build", package).status().expect("cargo runs").success(), "{package} builds");
-    let mut running = cargo("run", package).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cargo runs");
-    let (ended, has_ended) = mpsc::channel();
-    thread::scope(|scope| {
-        let mut stdout = running.stdout.take().expect("it is piped");
-        let mut stderr = running.stderr.take().expect("it is piped");
-        let stderr = scope.spawn(move || std::io::read_to_string(&mut stderr));
-        let stdout = scope.spawn(move || {
-            let text = std::io::read_to_string(&mut stdout);
-            // Its end closes the pipe.
-            let _ = ended.send(());
-            text
-        });
-        let is_late = has_ended.recv_timeout(RUN_MAX).is_err();
-        if is_late {
-            // On Unix, cargo has become the example.
-            running.kill().expect("it is this test's own");
-        }
-        let status = running.wait().expect("it was started");
-        let [stdout, stderr] =
-            [stdout, stderr].map(|text| text.join().expect("it does not panic").expect("examples print text"));
-        assert!(!is_late, "{package} has not ended within {RUN_MAX:?}\n{stdout}{stderr}");
-        said(package, Output { status, stdout: stdout.into(), stderr: stderr.into() })
-    })
-}
-
-/// What a run has printed, which is to have succeeded.
-fn said(package: &str, output: Output) -> String {
+    let output = cargo_run(package).output().expect("cargo runs");
     let stdout = String::from_utf8(output.stdout).expect("examples print text");
     assert!(
         output.status.success(),
@@ -61,6 +29,32 @@ fn said(package: &str, output: Output) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     stdout
+}
+
+/// The same of an example that is to end by itself within [`RUN_MAX`]. The first line starts the clock, since before it there
+/// may be a build.
+fn run_in_time(package: &str) -> String {
+    let mut running = cargo_run(package).stdout(Stdio::piped()).spawn().expect("cargo runs");
+    let stdout = BufReader::new(running.stdout.take().expect("it is piped"));
+    let (sender, lines) = mpsc::channel();
+    let reader = thread::spawn(move || stdout.lines().try_for_each(|line| sender.send(line.expect("it is text"))));
+    let mut said: String = lines.recv().into_iter().map(|line| line + "\n").collect();
+    let deadline = Instant::now() + RUN_MAX;
+    loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => said += &(line + "\n"),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                // On Unix, cargo has become the example.
+                running.kill().expect("it runs");
+                panic!("{package} has not ended within {RUN_MAX:?}\n{said}");
+            }
+        }
+    }
+    let status = running.wait().expect("it was started");
+    assert!(status.success(), "{package}: {status}\n{said}");
+    reader.join().expect("what is printed is text").expect("everything was read");
+    said
 }
 
 /// The first lines of an example's source: its purpose and its command.
