@@ -9,16 +9,16 @@
 
 mod peer;
 mod point;
-
-use std::error::Error;
+mod report;
 
 use futures::future::try_join_all;
 use rendezvous_swarm::server::Dialect;
 use tokio::sync::mpsc;
 
 use self::{
-    peer::{Peer, Report},
+    peer::Peer,
     point::Point,
+    report::{Failure, Report},
 };
 
 const PEERS: usize = 8;
@@ -27,7 +27,7 @@ const PEERS: usize = 8;
 const REPORTS_MAX: usize = 64;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn main() -> Result<(), Failure> {
     let point = Point::start().await?;
     println!("point at {}", point.address);
     let (reports_in, mut reports) = mpsc::channel(REPORTS_MAX);
@@ -48,6 +48,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             }
             Report::Received { .. } => received += 1,
             Report::Offered { .. } => {}
+            Report::Failed { failure, .. } => return Err(failure),
         }
     }
 

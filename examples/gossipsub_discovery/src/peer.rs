@@ -1,10 +1,10 @@
 //! A gossipsub peer with discovery beside it.
 
-use std::{error::Error, fmt, time::Duration};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder,
+    Multiaddr, PeerId, Swarm, SwarmBuilder,
     gossipsub::{self, IdentTopic, MessageAuthenticity},
     identify,
     identity::Keypair,
@@ -17,7 +17,12 @@ use rendezvous_discovery::{
     rendezvous::{self, Behaviour as Rendezvous},
 };
 use rendezvous_swarm::client::{self, Dialect};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinHandle},
+};
+
+use crate::report::{Failure, Report};
 
 /// Topic of the messages, and the name under which those who are subscribed to it find each other.
 const TOPIC: &str = "room";
@@ -30,8 +35,6 @@ const MESH_LOW: usize = 2;
 /// Registrations of the dialect last 20 seconds, and are made anew in half of that.
 const TIMING: Timing =
     Timing { ttr: Duration::from_millis(500), tta: Duration::from_secs(10), ttl: Duration::from_secs(20) };
-
-type Failure = Box<dyn Error + Send + Sync>;
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
@@ -47,17 +50,7 @@ struct Behaviour {
 pub(crate) struct Peer {
     /// What it is to publish; without this it stops.
     texts: mpsc::Sender<String>,
-    task: JoinHandle<Result<(), Failure>>,
-}
-
-/// What has come to pass at a peer, which is known by its number.
-pub(crate) enum Report {
-    /// It is connected to all others, has found all of them, and has its part of the mesh.
-    Ready { number: usize, found: usize, connected: usize, mesh: usize },
-    /// A message has come.
-    Received { number: usize, text: String },
-    /// The point has told which protocols it speaks.
-    Offered { number: usize, protocols: Vec<StreamProtocol> },
+    task: JoinHandle<()>,
 }
 
 impl Peer {
@@ -85,11 +78,15 @@ impl Peer {
         let advertisement = manager.advertise(namespace)?;
 
         let (texts, to_publish) = mpsc::channel(1);
-        let running = Running { number, others, point, swarm: swarm(key, rendezvous, connector)?, reports };
+        let swarm = swarm(key, rendezvous, connector)?;
+        let running = Running { number, others, point, swarm, reports: reports.clone() };
         let task = tokio::spawn(async move {
-            // It is advertised for as long as this is held.
-            let _advertisement = advertisement;
-            running.run(to_publish).await
+            if let Err(failure) = running.run(to_publish).await {
+                // Nobody may be left to read it.
+                let _ = reports.send(Report::Failed { number, failure }).await;
+            }
+            // Until here it is advertised.
+            drop(advertisement);
         });
         Ok(Self { texts, task })
     }
@@ -100,9 +97,9 @@ impl Peer {
     }
 
     /// Stops it.
-    pub(crate) async fn stop(self) -> Result<(), Failure> {
+    pub(crate) async fn stop(self) -> Result<(), JoinError> {
         drop(self.texts);
-        self.task.await?
+        self.task.await
     }
 }
 
@@ -188,22 +185,4 @@ fn swarm(key: Keypair, rendezvous: Rendezvous, connector: connector::Behaviour) 
         .build();
     swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse()?)?;
     Ok(swarm)
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready { number, found, connected, mesh } => {
-                write!(
-                    f,
-                    "peer {number} has found {found} peers, is connected to {connected}, and has {mesh} in its mesh"
-                )
-            }
-            Self::Received { number, text } => write!(f, "peer {number} has received: {text}"),
-            Self::Offered { number, protocols } => {
-                let protocols: Vec<_> = protocols.iter().map(StreamProtocol::as_ref).collect();
-                write!(f, "peer {number} is offered {}", protocols.join(", "))
-            }
-        }
-    }
 }

@@ -1,7 +1,5 @@
 //! The rendezvous point.
 
-use std::error::Error;
-
 use futures::StreamExt as _;
 use libp2p::{
     Multiaddr, PeerId, Swarm, SwarmBuilder, identify, noise,
@@ -13,6 +11,8 @@ use tokio::{
     sync::oneshot,
     task::{JoinError, JoinHandle},
 };
+
+use crate::report::Failure;
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
@@ -29,7 +29,7 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    pub(crate) async fn start() -> Result<Self, Box<dyn Error + Send + Sync>> {
+    pub(crate) async fn start() -> Result<Self, Failure> {
         let mut config = server::Config::default();
         config.dialects = Dialects::WAKU;
         let mut swarm = SwarmBuilder::with_new_identity()
