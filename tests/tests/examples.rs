@@ -75,3 +75,15 @@ fn behaviours() {
     let lines = std::fs::read_to_string(source).expect("the example is there").lines().count();
     assert!(lines < 100, "{lines} lines");
 }
+
+#[test]
+fn sub_protocol() {
+    assert!(opening("sub_protocol").contains("cargo run -p example-sub-protocol"));
+    let said = run("example-sub-protocol");
+    for once in ["says \"foo\"\n", "answers \"bar\"\n", "both nodes have stopped\n"] {
+        assert_eq!(said.matches(once).count(), 1, "{once}: {said}");
+    }
+    for node in ["listener", "dialler"] {
+        assert!(said.contains(&format!("{node}: the session of foo is over, by ")), "{said}");
+    }
+}
