@@ -169,3 +169,15 @@ fn gossipsub_discovery() {
     assert!(said.contains(&format!("point has negotiated 0 streams of {MAIN}\n")), "{said}");
     assert!(said.ends_with(&format!("discovery went over {WAKU}\n")), "{said}");
 }
+
+#[test]
+fn sub_protocol() {
+    assert!(opening("sub_protocol").contains("cargo run -p example-sub-protocol"));
+    let said = run("example-sub-protocol");
+    for once in ["says \"foo\"\n", "answers \"bar\"\n", "both nodes have stopped\n"] {
+        assert_eq!(said.matches(once).count(), 1, "{once}: {said}");
+    }
+    for node in ["listener", "dialler"] {
+        assert!(said.contains(&format!("{node}: the session of foo is over, by ")), "{said}");
+    }
+}
