@@ -14,6 +14,7 @@ use libp2p_identity::PeerId;
 use rendezvous_wire::Namespace;
 
 use crate::{
+    config::WAIT_MAX,
     manager::Shared,
     source::{Failure, SourceName},
     state::AdvertisementId,
@@ -88,14 +89,15 @@ impl Advertisement {
     pub async fn withdraw(self) {
         let (shared, namespace) = (self.shared.clone(), self.namespace.clone());
         drop(self);
-        let timeout = shared.lock().config().stop_timeout;
+        let timeout = shared.with(|state| state.config().stop_timeout).min(WAIT_MAX);
         let done = poll_fn(|cx| {
-            let mut state = shared.lock();
-            if state.has_ended() || !state.is_withdrawing(&namespace) {
-                return Poll::Ready(());
-            }
-            state.wait(cx.waker());
-            Poll::Pending
+            shared.with(|state| {
+                if state.has_ended() || !state.is_withdrawing(&namespace) {
+                    return Poll::Ready(());
+                }
+                state.wait(cx.waker());
+                Poll::Pending
+            })
         });
         futures::future::select(done, futures_timer::Delay::new(timeout)).await;
     }
@@ -105,13 +107,13 @@ impl Stream for Advertisement {
     type Item = AdvertisementEvent;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AdvertisementEvent>> {
-        self.shared.lock().poll_advertisement(self.id, cx)
+        self.shared.with(|state| state.poll_advertisement(self.id, cx))
     }
 }
 
 impl Drop for Advertisement {
     fn drop(&mut self) {
-        self.shared.lock().end_advertisement(Instant::now(), self.id);
+        self.shared.with(|state| state.end_advertisement(Instant::now(), self.id));
         self.shared.wake_driver();
     }
 }

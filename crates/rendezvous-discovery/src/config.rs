@@ -1,6 +1,7 @@
 //! Settings of the manager, and the bounds that are no settings.
 
 use core::time::Duration;
+use std::time::Instant;
 
 use libp2p_identity::PeerId;
 
@@ -15,6 +16,14 @@ pub const TTL_MAX: Duration = Duration::from_secs(259_200);
 
 /// Shortest time between two requests, and two advertisements, of one source and name.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// Longest wait that a timer is set for: a longer one is never over.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// The end of a wait that begins now. Settings may be as long as [`Duration::MAX`], which no clock can express.
+pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
+    now + wait.min(WAIT_MAX)
+}
 
 /// Settings of a [`DiscoveryManager`](crate::DiscoveryManager).
 ///

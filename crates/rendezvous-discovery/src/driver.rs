@@ -13,8 +13,11 @@ use futures_timer::Delay;
 use crate::{
     manager::Shared,
     source::Source,
-    state::{Act, Item, SourceId},
+    state::{Act, Item, SourceId, State},
 };
+
+/// Most that is told to sources before their reports are taken.
+const ACTS_PER_TURN_MAX: usize = 256;
 
 /// Most reports that are taken from one source before the others have their turn.
 const REPORTS_PER_TURN_MAX: usize = 64;
@@ -41,9 +44,9 @@ impl Driver {
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         self.take_moves();
         let mut has_acted = false;
-        // The state is not locked while a source is called: it may call the manager.
-        loop {
-            let Some((id, act)) = self.shared.lock().pop_act(Instant::now()) else { break };
+        // The state is not locked while a source is called: it may call the manager, and even want more each time.
+        for _ in 0..ACTS_PER_TURN_MAX {
+            let Some((id, act)) = self.shared.with(|state| state.pop_act(Instant::now())) else { break };
             has_acted = true;
             if !self.sources.contains_key(&id) {
                 // It was added meanwhile.
@@ -51,7 +54,7 @@ impl Driver {
             }
             if let Some(source) = self.sources.get_mut(&id) {
                 let (item, is_taken) = tell(source.as_mut(), act);
-                self.shared.lock().handle_taken(id, &item, is_taken);
+                self.shared.with(|state| state.handle_taken(id, &item, is_taken));
             }
         }
         let mut ended = Vec::new();
@@ -60,7 +63,7 @@ impl Driver {
                 match source.poll(cx) {
                     Poll::Ready(Some(report)) => {
                         has_acted = true;
-                        self.shared.lock().handle_report(Instant::now(), *id, report);
+                        self.shared.with(|state| state.handle_report(Instant::now(), *id, report));
                     }
                     Poll::Ready(None) => {
                         ended.push(*id);
@@ -72,9 +75,9 @@ impl Driver {
         }
         for id in ended {
             self.sources.remove(&id);
-            self.shared.lock().remove_source(Instant::now(), id);
+            self.shared.with(|state| state.remove_source(Instant::now(), id));
         }
-        self.shared.lock().handle_timeout(Instant::now());
+        self.shared.with(|state| state.handle_timeout(Instant::now()));
         has_acted
     }
 
@@ -88,7 +91,7 @@ impl Driver {
 
     /// Sets the timer; `true` if the time has come already.
     fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(at) = self.shared.lock().poll_timeout() else {
+        let Some(at) = self.shared.with(|state| state.poll_timeout()) else {
             self.timer = None;
             return false;
         };
@@ -133,11 +136,13 @@ impl Future for Driver {
         let this = self.get_mut();
         this.shared.driver.register(cx.waker());
         for _ in 0..TURNS_MAX {
-            let has_acted = this.turn(cx);
+            // Before the turn, in which what is to be withdrawn is withdrawn.
             if this.shared.is_abandoned() {
-                this.shared.lock().stop(Instant::now());
+                this.shared.with(|state| state.stop(Instant::now()));
             }
-            if this.shared.lock().has_ended() {
+            let has_acted = this.turn(cx);
+            if this.shared.with(|state| state.has_ended()) {
+                this.take_moves();
                 this.sources.clear();
                 return Poll::Ready(());
             }
@@ -152,9 +157,10 @@ impl Future for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.shared.lock().end();
-        // What was on its way is dropped with the rest, outside of the lock.
-        drop(mem::take(&mut *self.shared.moves()));
+        self.shared.with(State::end);
+        // What was on its way is dropped with the rest, when nothing is locked.
+        let moves = mem::take(&mut *self.shared.moves());
+        drop(moves);
     }
 }
 

@@ -60,9 +60,7 @@ impl Find {
 
     /// Asks all sources for it now.
     pub fn ask_now(&self) {
-        let mut state = self.shared.lock();
-        state.hasten_find(Instant::now(), self.id);
-        drop(state);
+        self.shared.with(|state| state.hasten_find(Instant::now(), self.id));
         self.shared.wake_driver();
     }
 
@@ -74,13 +72,13 @@ impl Stream for Find {
     type Item = FindEvent;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FindEvent>> {
-        self.shared.lock().poll_find(Instant::now(), self.id, cx)
+        self.shared.with(|state| state.poll_find(Instant::now(), self.id, cx))
     }
 }
 
 impl Drop for Find {
     fn drop(&mut self) {
-        self.shared.lock().end_find(Instant::now(), self.id);
+        self.shared.with(|state| state.end_find(Instant::now(), self.id));
         self.shared.wake_driver();
     }
 }

@@ -53,9 +53,20 @@ pub(crate) struct Moves {
 }
 
 impl Shared {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    /// Does something with the state, and what is left over from it when the state is not locked any more.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         // A panic of a predicate of the user's leaves the state as it was.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut state);
+        let leftovers = state.take_leftovers();
+        drop(state);
+        leftovers.finish();
+        result
+    }
+
+    /// The same, unless the manager has ended.
+    fn running<R>(&self, act: impl FnOnce(&mut State) -> R) -> Result<R, Stopped> {
+        self.with(|state| if state.is_running() { Ok(act(state)) } else { Err(Stopped) })
     }
 
     pub(crate) fn moves(&self) -> MutexGuard<'_, Moves> {
@@ -69,7 +80,7 @@ impl Shared {
     /// Whether nobody can want anything any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.handles.load(Ordering::Acquire) == 0 && {
-            let stats = self.lock().stats();
+            let stats = self.with(|state| state.stats());
             stats.finds == 0 && stats.advertisements == 0
         }
     }
@@ -92,12 +103,14 @@ impl DiscoveryManager {
     /// # Errors
     /// [`Stopped`] if the manager has ended.
     pub fn add_source(&self, source: impl Source + 'static) -> Result<SourceId, Stopped> {
+        // A source may call the manager, in whatever it is asked and when it is dropped: nothing is locked then.
+        let (name, timing) = (source.name(), source.timing());
+        let source: Box<dyn Source> = Box::new(source);
         // The lock on moves is taken first everywhere.
         let mut moves = self.shared.moves();
-        let mut state = self.running()?;
-        let id = state.add_source(Instant::now(), source.name(), source.timing());
-        moves.added.push((id, Box::new(source)));
-        drop((state, moves));
+        let id = self.shared.running(|state| state.add_source(Instant::now(), name, timing))?;
+        moves.added.push((id, source));
+        drop(moves);
         self.shared.wake_driver();
         Ok(id)
     }
@@ -108,12 +121,14 @@ impl DiscoveryManager {
     /// `false` if there is no such source.
     pub fn remove_source(&self, id: SourceId) -> bool {
         let mut moves = self.shared.moves();
-        let is_there = self.shared.lock().remove_source(Instant::now(), id);
-        if is_there {
-            moves.added.retain(|(added, _)| *added != id);
+        let is_there = self.shared.with(|state| state.remove_source(Instant::now(), id));
+        let place = moves.added.iter().position(|(added, _)| *added == id);
+        let removed = place.map(|place| moves.added.swap_remove(place));
+        if is_there && removed.is_none() {
             moves.removed.push(id);
         }
         drop(moves);
+        drop(removed);
         self.shared.wake_driver();
         is_there
     }
@@ -121,7 +136,7 @@ impl DiscoveryManager {
     /// The sources, with their names.
     #[must_use]
     pub fn sources(&self) -> Vec<(SourceId, SourceName)> {
-        self.shared.lock().sources().map(|(id, name)| (id, name.clone())).collect()
+        self.shared.with(|state| state.sources().map(|(id, name)| (id, name.clone())).collect())
     }
 
     /// Lets this peer be found under a name by all sources, from now on and until the handle is dropped.
@@ -129,7 +144,7 @@ impl DiscoveryManager {
     /// # Errors
     /// [`Stopped`] if the manager has ended.
     pub fn advertise(&self, namespace: Namespace) -> Result<Advertisement, Stopped> {
-        let id = self.running()?.advertise(Instant::now(), namespace.clone());
+        let id = self.shared.running(|state| state.advertise(Instant::now(), namespace.clone()))?;
         self.shared.wake_driver();
         Ok(Advertisement::new(self.shared.clone(), id, namespace))
     }
@@ -141,7 +156,8 @@ impl DiscoveryManager {
     /// # Errors
     /// [`Stopped`] if the manager has ended.
     pub fn find(&self, query: impl Into<Query>) -> Result<Find, Stopped> {
-        let id = self.running()?.find(Instant::now(), query.into());
+        let query = query.into();
+        let id = self.shared.running(|state| state.find(Instant::now(), query))?;
         self.shared.wake_driver();
         Ok(Find::new(self.shared.clone(), id))
     }
@@ -150,24 +166,25 @@ impl DiscoveryManager {
     /// had [`Config::refresh_timeout`].
     ///
     /// # Errors
-    /// [`Stopped`] if the manager has ended.
+    /// [`Stopped`] if the manager has ended, or ends meanwhile.
     pub async fn refresh(&self, query: impl Into<Query>) -> Result<Vec<Peer>, Stopped> {
-        let id = self.running()?.refresh(Instant::now(), query.into());
+        let query = query.into();
+        let id = self.shared.running(|state| state.refresh(Instant::now(), query))?;
         self.shared.wake_driver();
         let refresh = Refresh { shared: self.shared.clone(), id };
-        Ok(poll_fn(|cx| refresh.shared.lock().poll_refresh(Instant::now(), refresh.id, cx)).await)
+        poll_fn(|cx| refresh.shared.with(|state| state.poll_refresh(Instant::now(), refresh.id, cx))).await
     }
 
     /// Who matches, of those that were found and have not ended. Nobody is asked.
     #[must_use]
     pub fn cached(&self, query: &Query) -> Vec<Peer> {
-        self.shared.lock().cached(Instant::now(), query)
+        self.shared.with(|state| state.cached(Instant::now(), query))
     }
 
     /// Forgets who was found, and asks all sources anew. Streams are told that those peers are gone, and of those that are
     /// found again.
     pub fn clear_cache(&self) {
-        self.shared.lock().clear(Instant::now());
+        self.shared.with(|state| state.clear(Instant::now()));
         self.shared.wake_driver();
     }
 
@@ -176,15 +193,16 @@ impl DiscoveryManager {
     ///
     /// It waits for the [`Driver`], which has to be polled, or dropped.
     pub async fn stop(&self) {
-        self.shared.lock().stop(Instant::now());
+        self.shared.with(|state| state.stop(Instant::now()));
         self.shared.wake_driver();
         poll_fn(|cx| {
-            let mut state = self.shared.lock();
-            if state.has_ended() {
-                return Poll::Ready(());
-            }
-            state.wait(cx.waker());
-            Poll::Pending
+            self.shared.with(|state| {
+                if state.has_ended() {
+                    return Poll::Ready(());
+                }
+                state.wait(cx.waker());
+                Poll::Pending
+            })
         })
         .await;
     }
@@ -192,12 +210,7 @@ impl DiscoveryManager {
     /// Sizes and counts.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared.lock().stats()
-    }
-
-    fn running(&self) -> Result<MutexGuard<'_, State>, Stopped> {
-        let state = self.shared.lock();
-        if state.is_running() { Ok(state) } else { Err(Stopped) }
+        self.shared.with(|state| state.stats())
     }
 }
 
@@ -235,7 +248,7 @@ struct Refresh {
 
 impl Drop for Refresh {
     fn drop(&mut self) {
-        self.shared.lock().end_refresh(Instant::now(), self.id);
+        self.shared.with(|state| state.end_refresh(Instant::now(), self.id));
         self.shared.wake_driver();
     }
 }

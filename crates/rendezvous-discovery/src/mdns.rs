@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn told(out: &mut Outbox) -> Option<Option<usize>> {
-        out.pop().map(|report| match report {
+        out.pop(std::time::Instant::now()).map(|report| match report {
             Report::Found(found) => Some(found.addresses.len()),
             _ => None,
         })

@@ -4,6 +4,8 @@ use core::{
     task::{Context, Poll},
     time::Duration,
 };
+use std::time::Instant;
+
 use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
 use rendezvous_wire::Namespace;
@@ -82,6 +84,6 @@ impl Source for StaticList {
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<Option<Report>> {
-        self.reports.pop().map_or(Poll::Pending, |report| Poll::Ready(Some(report)))
+        self.reports.pop(Instant::now()).map_or(Poll::Pending, |report| Poll::Ready(Some(report)))
     }
 }

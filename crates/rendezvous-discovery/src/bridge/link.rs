@@ -2,21 +2,20 @@
 
 use core::task::{Context, Poll, Waker};
 use std::{
-    collections::VecDeque,
-    fmt,
+    fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rendezvous_wire::Namespace;
 
-use super::{Abilities, Command, Outbox};
+use super::{Abilities, Command, Outbox, commands::Commands};
 use crate::source::{Report, Source, SourceName, Timing, Urgency};
 
-/// Both directions. A command waits once, so there are no more of them than names.
+/// Both directions. Nothing is called while it is locked: neither a translator nor a waker.
 #[derive(Default)]
 struct Link {
-    commands: VecDeque<Command>,
+    commands: Commands,
     behaviour: Option<Waker>,
     outbox: Outbox,
     source: Option<Waker>,
@@ -44,10 +43,10 @@ pub struct BridgeSource {
 impl BridgeSource {
     fn command(&self, command: Command) {
         let mut link = lock(&self.link);
-        if !link.commands.contains(&command) {
-            link.commands.push_back(command);
-        }
-        link.behaviour.take().into_iter().for_each(Waker::wake);
+        link.commands.push(command);
+        let waker = link.behaviour.take();
+        drop(link);
+        waker.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -89,7 +88,7 @@ impl Source for BridgeSource {
         if link.is_behaviour_gone {
             return Poll::Ready(None);
         }
-        if let Some(report) = link.outbox.pop() {
+        if let Some(report) = link.outbox.pop(Instant::now()) {
             return Poll::Ready(Some(report));
         }
         link.source = Some(cx.waker().clone());
@@ -101,10 +100,12 @@ impl Drop for BridgeSource {
     fn drop(&mut self) {
         let mut link = lock(&self.link);
         link.is_source_gone = true;
-        link.commands.clear();
-        link.commands.push_back(Command::End);
-        link.outbox = Outbox::default();
-        link.behaviour.take().into_iter().for_each(Waker::wake);
+        link.commands.push(Command::End);
+        let outbox = mem::take(&mut link.outbox);
+        let waker = link.behaviour.take();
+        drop(link);
+        drop(outbox);
+        waker.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -123,22 +124,26 @@ impl BehaviourEnd {
     /// The next command. Without one, the behaviour is woken when there is.
     pub(super) fn poll_command(&self, cx: &mut Context<'_>) -> Option<Command> {
         let mut link = lock(&self.link);
-        let command = link.commands.pop_front();
+        let command = link.commands.pop();
         if command.is_none() {
             link.behaviour = Some(cx.waker().clone());
         }
         command
     }
 
-    /// Writes reports, and wakes the manager if there are any.
+    /// Writes reports, and wakes the manager if there are any. Meanwhile the manager sees none.
     pub(super) fn write<T>(&self, write: impl FnOnce(&mut Outbox) -> T) -> T {
+        let mut outbox = mem::take(&mut lock(&self.link).outbox);
+        let result = write(&mut outbox);
         let mut link = lock(&self.link);
-        let result = write(&mut link.outbox);
         if link.is_source_gone {
-            link.outbox = Outbox::default();
-        } else if !link.outbox.is_empty() {
-            link.source.take().into_iter().for_each(Waker::wake);
+            drop(link);
+            return result;
         }
+        let waker = if outbox.is_empty() { None } else { link.source.take() };
+        link.outbox = outbox;
+        drop(link);
+        waker.into_iter().for_each(Waker::wake);
         result
     }
 }
@@ -147,7 +152,9 @@ impl Drop for BehaviourEnd {
     fn drop(&mut self) {
         let mut link = lock(&self.link);
         link.is_behaviour_gone = true;
-        link.commands.clear();
-        link.source.take().into_iter().for_each(Waker::wake);
+        link.commands = Commands::default();
+        let waker = link.source.take();
+        drop(link);
+        waker.into_iter().for_each(Waker::wake);
     }
 }

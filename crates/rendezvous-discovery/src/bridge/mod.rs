@@ -4,6 +4,7 @@
 //! be: what is wanted of it, and what it tells, is translated by a [`Translate`].
 
 mod behaviour;
+mod commands;
 mod link;
 mod outbox;
 

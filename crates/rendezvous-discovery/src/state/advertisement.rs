@@ -41,6 +41,8 @@ impl State {
         for source in sources {
             self.withdrawing.remove(&(source, namespace.clone()));
         }
+        // Whoever waited for a withdrawal that is off now waits for nothing.
+        self.wake_waiting();
         self.advertisements.insert(id, Advertised { namespace, events: VecDeque::new(), waker: None });
         id
     }
@@ -48,10 +50,10 @@ impl State {
     /// Nobody holds the handle any more, or the manager stops.
     pub(crate) fn end_advertisement(&mut self, now: Instant, id: AdvertisementId) {
         self.advance(now);
-        let Some(Advertised { namespace, waker, .. }) = self.advertisements.remove(&id) else { return };
+        let Some(Advertised { namespace, mut waker, .. }) = self.advertisements.remove(&id) else { return };
         let undone = self.schedule.unwant(&Item::Advertise(namespace.clone()));
         self.withdrawing.extend(undone.into_iter().map(|source| (source, namespace.clone())));
-        waker.into_iter().for_each(Waker::wake);
+        self.leftovers.wake(&mut waker);
     }
 
     /// Whether a name is on its way to be withdrawn somewhere.
@@ -68,7 +70,7 @@ impl State {
         if let Some((_, event)) = advertised.events.pop_front() {
             return Poll::Ready(Some(event));
         }
-        advertised.waker = Some(cx.waker().clone());
+        self.leftovers.note(&mut advertised.waker, cx.waker());
         Poll::Pending
     }
 
@@ -91,7 +93,7 @@ impl State {
                 advertised.events.pop_front();
             }
             advertised.events.push_back((source_id, event.clone()));
-            advertised.waker.take().into_iter().for_each(Waker::wake);
+            self.leftovers.wake(&mut advertised.waker);
         }
     }
 }

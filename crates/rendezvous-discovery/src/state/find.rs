@@ -46,11 +46,12 @@ impl State {
     /// Nobody holds the stream any more, or the manager stops.
     pub(crate) fn end_find(&mut self, now: Instant, id: FindId) {
         self.advance(now);
-        let Some(Finding { query, waker, .. }) = self.finds.remove(&id) else { return };
+        let Some(Finding { query, mut waker, .. }) = self.finds.remove(&id) else { return };
         for namespace in query.requests() {
             self.schedule.unwant(&Item::Request(namespace));
         }
-        waker.into_iter().for_each(Waker::wake);
+        self.leftovers.wake(&mut waker);
+        self.leftovers.queries.push(query);
     }
 
     pub(crate) fn poll_find(&mut self, now: Instant, id: FindId, cx: &mut Context<'_>) -> Poll<Option<FindEvent>> {
@@ -64,7 +65,7 @@ impl State {
         }
         for _ in 0..STEPS_MAX {
             let Some((position, peer)) = self.cache.change_after(finding.position) else {
-                finding.waker = Some(cx.waker().clone());
+                self.leftovers.note(&mut finding.waker, cx.waker());
                 return Poll::Pending;
             };
             finding.position = position;
@@ -82,7 +83,7 @@ impl State {
             finding.told.insert(peer.id(), peer.clone());
             return Poll::Ready(Some(event));
         }
-        cx.waker().wake_by_ref();
+        self.leftovers.woken.push(cx.waker().clone());
         Poll::Pending
     }
 
@@ -108,7 +109,7 @@ impl State {
                 finding.gone.extend(finding.told.remove(peer));
             }
             if !finding.gone.is_empty() || finding.position < last_change {
-                finding.waker.take().into_iter().for_each(Waker::wake);
+                self.leftovers.wake(&mut finding.waker);
             }
         }
     }

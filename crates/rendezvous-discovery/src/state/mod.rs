@@ -27,7 +27,7 @@ pub(crate) use self::{
 };
 use crate::{
     cache::Cache,
-    config::Config,
+    config::{self, Config},
     manager::Stats,
     peer::Peer,
     query::Query,
@@ -62,6 +62,35 @@ pub(crate) struct State {
     /// Who waits for a withdrawal or for the end.
     waiting: Vec<Waker>,
     stage: Stage,
+    leftovers: Leftovers,
+}
+
+/// What is to be done when the state is not locked any more. A waker may drop its task, and a predicate what it has captured; a
+/// handle of the manager among that locks the state.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Leftovers {
+    woken: Vec<Waker>,
+    replaced: Vec<Waker>,
+    queries: Vec<Query>,
+}
+
+impl Leftovers {
+    /// Wakes whoever is to be woken, and drops the rest.
+    pub(crate) fn finish(self) {
+        self.woken.into_iter().for_each(Waker::wake);
+    }
+
+    fn wake(&mut self, waker: &mut Option<Waker>) {
+        self.woken.extend(waker.take());
+    }
+
+    /// Notes who is to be woken.
+    fn note(&mut self, waker: &mut Option<Waker>, new: &Waker) {
+        if waker.as_ref().is_none_or(|known| !known.will_wake(new)) {
+            self.replaced.extend(waker.replace(new.clone()));
+        }
+    }
 }
 
 /// Whether there is more to come.
@@ -88,6 +117,7 @@ impl State {
             withdrawing: BTreeSet::new(),
             waiting: Vec::new(),
             stage: Stage::Running,
+            leftovers: Leftovers::default(),
         }
     }
 
@@ -126,7 +156,7 @@ impl State {
         match &act {
             Act::Request(namespace, _) => self.issued(source, namespace.as_ref()),
             Act::Release(namespace) => {
-                let until = self.now + self.config.cache_max_age;
+                let until = config::after(self.now, self.config.cache_max_age);
                 self.cache.shorten(source, namespace.as_ref(), until);
             }
             Act::Advertise(..) | Act::Withdraw(_) => {}
@@ -215,14 +245,14 @@ impl State {
         if self.stage != Stage::Running {
             return;
         }
-        self.stage = Stage::Stopping(self.now + self.config.stop_timeout);
+        self.stage = Stage::Stopping(config::after(self.now, self.config.stop_timeout));
         for id in self.advertisements.keys().copied().collect::<Vec<_>>() {
             self.end_advertisement(self.now, id);
         }
         for id in self.finds.keys().copied().collect::<Vec<_>>() {
             self.end_find(self.now, id);
         }
-        self.refreshes.values_mut().for_each(Refreshing::wake);
+        self.wake_refreshes(|_| true);
     }
 
     /// The driver is gone.
@@ -255,7 +285,7 @@ impl State {
     }
 
     fn wake_waiting(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
+        self.leftovers.woken.append(&mut self.waiting);
     }
 
     /// Forgets who was found. Whoever follows a query is told that they are gone, and again of those that are told anew.
@@ -287,6 +317,10 @@ impl State {
             listings: self.cache.listings(),
             refused: self.cache.refused(),
         }
+    }
+
+    pub(crate) fn take_leftovers(&mut self) -> Leftovers {
+        std::mem::take(&mut self.leftovers)
     }
 
     /// Takes an instant in; time does not go back.

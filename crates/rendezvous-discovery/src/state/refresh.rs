@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Instant};
 use rendezvous_wire::Namespace;
 
 use super::{FindId, Item, SourceId, State};
-use crate::{peer::Peer, query::Query};
+use crate::{config, manager::Stopped, peer::Peer, query::Query};
 
 /// Which refresh of a manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,10 +28,6 @@ impl Refreshing {
     pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }
-
-    pub(super) fn wake(&mut self) {
-        self.waker.take().into_iter().for_each(Waker::wake);
-    }
 }
 
 impl State {
@@ -45,7 +41,7 @@ impl State {
                 pending.insert((source, namespace.clone()), false);
             }
         }
-        let until = Some(self.now + self.config.refresh_timeout);
+        let until = Some(config::after(self.now, self.config.refresh_timeout));
         self.refreshes.insert(id, Refreshing { find, pending, until, waker: None });
         id
     }
@@ -58,17 +54,24 @@ impl State {
     }
 
     /// Who matches, when every source has answered or has had its time.
-    pub(crate) fn poll_refresh(&mut self, now: Instant, id: RefreshId, cx: &mut Context<'_>) -> Poll<Vec<Peer>> {
+    pub(crate) fn poll_refresh(
+        &mut self,
+        now: Instant,
+        id: RefreshId,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Vec<Peer>, Stopped>> {
         self.advance(now);
-        let is_running = self.is_running();
-        let Some(refreshing) = self.refreshes.get_mut(&id) else { return Poll::Ready(Vec::new()) };
-        if is_running && !refreshing.pending.is_empty() && refreshing.until.is_some_and(|until| self.now < until) {
-            refreshing.waker = Some(cx.waker().clone());
+        if !self.is_running() {
+            return Poll::Ready(Err(Stopped));
+        }
+        let Some(refreshing) = self.refreshes.get_mut(&id) else { return Poll::Ready(Ok(Vec::new())) };
+        if !refreshing.pending.is_empty() && refreshing.until.is_some_and(|until| self.now < until) {
+            self.leftovers.note(&mut refreshing.waker, cx.waker());
             return Poll::Pending;
         }
         let find = refreshing.find;
-        let Some(query) = self.query(find).cloned() else { return Poll::Ready(Vec::new()) };
-        Poll::Ready(self.cached(now, &query))
+        let Some(query) = self.query(find).cloned() else { return Poll::Ready(Ok(Vec::new())) };
+        Poll::Ready(Ok(self.cached(now, &query)))
     }
 
     /// A request goes out: what comes from then on is an answer to it.
@@ -87,26 +90,27 @@ impl State {
             refreshing
                 .pending
                 .retain(|(source, namespace), is_asked| !*is_asked || !is_it(*source, namespace.as_ref()));
-            if refreshing.pending.is_empty() {
-                refreshing.wake();
-            }
         }
+        self.wake_refreshes(|refreshing| refreshing.pending.is_empty());
     }
 
     /// A source is gone.
     pub(super) fn abandon_requests(&mut self, source: SourceId) {
         for refreshing in self.refreshes.values_mut() {
             refreshing.pending.retain(|(it, _), _| *it != source);
-            if refreshing.pending.is_empty() {
-                refreshing.wake();
-            }
         }
+        self.wake_refreshes(|refreshing| refreshing.pending.is_empty());
     }
 
     pub(super) fn expire_refreshes(&mut self) {
+        let now = self.now;
+        self.wake_refreshes(|refreshing| refreshing.until.take_if(|until| *until <= now).is_some());
+    }
+
+    pub(super) fn wake_refreshes(&mut self, is_it: impl Fn(&mut Refreshing) -> bool) {
         for refreshing in self.refreshes.values_mut() {
-            if refreshing.until.take_if(|until| *until <= self.now).is_some() {
-                refreshing.wake();
+            if is_it(refreshing) {
+                self.leftovers.wake(&mut refreshing.waker);
             }
         }
     }

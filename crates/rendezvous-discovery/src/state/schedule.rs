@@ -10,7 +10,7 @@ use rendezvous_wire::Namespace;
 
 use super::SourceId;
 use crate::{
-    config::INTERVAL_MIN,
+    config::{self, INTERVAL_MIN},
     source::{Timing, Urgency},
 };
 
@@ -128,8 +128,7 @@ impl Schedule {
             Item::Advertise(namespace) => (Act::Advertise(namespace.clone(), timing.ttl), timing.tta),
             Item::Request(namespace) => (Act::Request(namespace.clone(), urgency), timing.ttr),
         };
-        // An interval that no clock can express is one that never passes.
-        task.due = now.checked_add(interval.max(INTERVAL_MIN));
+        task.due = Some(config::after(now, interval.max(INTERVAL_MIN)));
         self.due.extend(task.due.map(|due| (due, source, item)));
         Some((source, act))
     }
@@ -150,14 +149,15 @@ impl Schedule {
 
     /// Requests for this are to be made now. The sources that will be asked.
     pub(super) fn hasten(&mut self, now: Instant, item: &Item) -> Vec<SourceId> {
-        let places: Vec<(SourceId, Item)> = self.tasks.keys().filter(|(_, it)| it == item).cloned().collect();
-        let mut sources = Vec::new();
-        for (source, item) in places {
-            self.set_due(source, item.clone(), now);
-            if let Some(task) = self.tasks.get_mut(&(source, item)) {
+        if !self.wanted.contains_key(item) {
+            return Vec::new();
+        }
+        let sources: Vec<SourceId> = self.timings.keys().copied().collect();
+        for source in &sources {
+            self.set_due(*source, item.clone(), now);
+            if let Some(task) = self.tasks.get_mut(&(*source, item.clone())) {
                 task.is_forced = true;
             }
-            sources.push(source);
         }
         sources
     }
