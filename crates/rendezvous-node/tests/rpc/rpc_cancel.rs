@@ -78,14 +78,14 @@ async fn an_end_of_the_stream_and_a_frame_cancel_alike() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_closes_tells_its_callers() {
-    let probe = Probe::default();
-    for (rpc, peer) in both(&services_with(arith_with(probe.clone()))) {
+    for is_local in [false, true] {
+        let probe = Probe::default();
+        let services = services_with(arith_with(probe.clone()));
+        let [remote, local] = both(&services);
+        let (rpc, peer) = if is_local { local } else { remote };
         let call = rpc.go::<_, ()>(peer, "Arith", "Sleep", &5);
         probe.begun.notified().await;
-        if peer != rpc.local_peer() {
-            continue;
-        }
-        rpc.services().close();
+        services.close();
         assert!(matches!(call.await, Err(CallError::Cancelled { side: Side::Callee })));
         probe.dropped.notified().await;
         let late = rpc.call::<_, ()>(peer, "Arith", "Sleep", &5).await;
