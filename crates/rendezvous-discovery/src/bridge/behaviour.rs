@@ -36,6 +36,12 @@ impl<B: NetworkBehaviour, T: Translate<B>> Bridge<B, T> {
         &mut self.behaviour
     }
 
+    /// How many peers were not told to the manager, since it does not read, and 65 536 wait.
+    #[must_use]
+    pub fn reports_dropped(&self) -> u64 {
+        self.link.dropped()
+    }
+
     pub(crate) const fn translate(&self) -> &T {
         &self.translate
     }

@@ -131,6 +131,11 @@ impl BehaviourEnd {
         command
     }
 
+    /// See [`Outbox::dropped`].
+    pub(super) fn dropped(&self) -> u64 {
+        lock(&self.link).outbox.dropped()
+    }
+
     /// Writes reports, and wakes the manager if there are any. Meanwhile the manager sees none.
     pub(super) fn write<T>(&self, write: impl FnOnce(&mut Outbox) -> T) -> T {
         let mut outbox = mem::take(&mut lock(&self.link).outbox);

@@ -17,6 +17,7 @@
 //!
 //! What the query is told is told to the swarm as well, as this behaviour's events. Connections are never closed by it.
 
+mod claimed;
 mod plan;
 
 use core::{
@@ -38,7 +39,10 @@ use libp2p_swarm::{
     dummy,
 };
 
-use self::plan::Plan;
+use self::{
+    claimed::Claimed,
+    plan::{Claim, Plan},
+};
 use crate::find::{Find, FindEvent};
 
 /// Settings of a [`Behaviour`].
@@ -84,7 +88,8 @@ pub struct Stats {
 
 /// Connects to the peers that queries find.
 pub struct Behaviour {
-    found: SelectAll<Find>,
+    found: SelectAll<Claimed>,
+    last_find: u64,
     plan: Plan,
     /// Dials of this behaviour.
     dials: HashMap<ConnectionId, PeerId>,
@@ -104,24 +109,34 @@ impl Behaviour {
     /// Connects to nobody, until a query is [added](Self::add).
     #[must_use]
     pub fn without_query(config: Config) -> Self {
-        Self { found: SelectAll::new(), plan: Plan::new(config), dials: HashMap::new(), timer: None, waker: None }
+        Self {
+            found: SelectAll::new(),
+            last_find: 0,
+            plan: Plan::new(config),
+            dials: HashMap::new(),
+            timer: None,
+            waker: None,
+        }
     }
 
-    /// Connects to whom this query finds as well.
+    /// Connects to whom this query finds as well, for as long as the query lasts: when its manager ends, they are found no longer.
     pub fn add(&mut self, found: Find) {
-        self.found.push(found);
+        self.last_find += 1;
+        self.found.push(Claimed::new(self.last_find, found));
         self.waker.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Connects to this peer, whoever has found it, until it is [released](Self::release).
+    /// Connects to this peer, whoever has found it, until it is [released](Self::release). There is room for it whatever has been
+    /// found, and the addresses come before those of queries.
     pub fn keep(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
-        self.plan.found(Instant::now(), peer, addresses);
+        self.plan.found(Instant::now(), Claim::Kept, peer, addresses);
         self.waker.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Connects to a peer no longer that was to be [kept](Self::keep). A connection that stands is left alone.
+    /// Connects to a peer no longer that was to be [kept](Self::keep), unless a query finds it. A connection that stands is left
+    /// alone.
     pub fn release(&mut self, peer: &PeerId) {
-        self.plan.expired(peer);
+        self.plan.expired(Claim::Kept, peer);
         self.waker.take().into_iter().for_each(Waker::wake);
     }
 
@@ -194,12 +209,16 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<FindEvent, THandlerInEvent<Self>>> {
-        if let Poll::Ready(Some(event)) = self.found.poll_next_unpin(cx) {
+        while let Poll::Ready(Some((claim, event))) = self.found.poll_next_unpin(cx) {
+            let Some(event) = event else {
+                self.plan.ended(claim);
+                continue;
+            };
             match &event {
                 FindEvent::Found(peer) | FindEvent::Updated(peer) => {
-                    self.plan.found(Instant::now(), peer.id(), peer.addresses());
+                    self.plan.found(Instant::now(), claim, peer.id(), peer.addresses());
                 }
-                FindEvent::Expired(peer) => self.plan.expired(&peer.id()),
+                FindEvent::Expired(peer) => self.plan.expired(claim, &peer.id()),
             }
             return Poll::Ready(ToSwarm::GenerateEvent(event));
         }

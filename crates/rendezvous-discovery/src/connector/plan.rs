@@ -10,6 +10,16 @@ use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
 
 use super::{Config, Stats};
+use crate::config::{self, ADDRESSES_MAX};
+
+/// Why a peer is to be connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Claim {
+    /// The application keeps it.
+    Kept,
+    /// This query has found it.
+    Found(u64),
+}
 
 /// The peers that were found, and how it stands with each.
 ///
@@ -31,7 +41,8 @@ pub(super) struct Plan {
 
 #[derive(Debug)]
 struct Known {
-    addresses: Vec<Multiaddr>,
+    /// Why, and where it is dialled for that reason. Never empty.
+    claims: BTreeMap<Claim, Vec<Multiaddr>>,
     /// Dials that failed, and connections that ended, since the last success.
     failures: u32,
     due: Option<Instant>,
@@ -53,16 +64,18 @@ impl Plan {
     }
 
     /// A peer was found, or is found elsewhere.
-    pub(super) fn found(&mut self, now: Instant, peer: PeerId, addresses: &[Multiaddr]) {
+    pub(super) fn found(&mut self, now: Instant, claim: Claim, peer: PeerId, addresses: &[Multiaddr]) {
         if let Some(known) = self.known.get_mut(&peer) {
-            known.addresses = addresses.to_vec();
+            known.claims.insert(claim, addresses.to_vec());
             return;
         }
-        if self.known.len() >= self.config.known_max {
+        // What strangers list does not keep out whom the application names.
+        if self.known.len() >= self.config.known_max && claim != Claim::Kept {
             self.refused += 1;
             return;
         }
-        self.known.insert(peer, Known { addresses: addresses.to_vec(), failures: 0, due: None });
+        let claims = BTreeMap::from([(claim, addresses.to_vec())]);
+        self.known.insert(peer, Known { claims, failures: 0, due: None });
         if self.all_connected.contains(&peer) {
             self.connected += 1;
         } else if !self.dialling.contains(&peer) {
@@ -70,14 +83,27 @@ impl Plan {
         }
     }
 
-    /// A peer is there no longer.
-    pub(super) fn expired(&mut self, peer: &PeerId) {
+    /// A peer is there no longer for this reason.
+    pub(super) fn expired(&mut self, claim: Claim, peer: &PeerId) {
+        let Some(known) = self.known.get_mut(peer) else { return };
+        known.claims.remove(&claim);
+        if !known.claims.is_empty() {
+            return;
+        }
         let Some(known) = self.known.remove(peer) else { return };
         if let Some(due) = known.due {
             self.due.remove(&(due, *peer));
         }
         if self.all_connected.contains(peer) {
             self.connected -= 1;
+        }
+    }
+
+    /// Nobody is there any more for this reason.
+    pub(super) fn ended(&mut self, claim: Claim) {
+        let peers = self.known.iter().filter(|(_, known)| known.claims.contains_key(&claim)).map(|(peer, _)| *peer);
+        for peer in peers.collect::<Vec<_>>() {
+            self.expired(claim, &peer);
         }
     }
 
@@ -115,7 +141,7 @@ impl Plan {
         let known = self.known.get_mut(&peer)?;
         known.due = None;
         self.dialling.insert(peer);
-        Some((peer, known.addresses.clone()))
+        Some((peer, known.addresses()))
     }
 
     /// When there is somebody to dial; `None` while there is nobody, or no room.
@@ -143,10 +169,9 @@ impl Plan {
         known.failures = known.failures.saturating_add(1);
         self.draws += 1;
         // Peers that lost each other at one instant are not to come back at one instant.
-        let spread = ceiling.saturating_sub(self.config.backoff_min) + self.config.backoff_min / 2;
+        let spread = ceiling.saturating_sub(self.config.backoff_min).saturating_add(self.config.backoff_min / 2);
         let part = Duration::from_nanos(self.random.hash_one(self.draws) % (nanos(spread) + 1));
-        let wait = self.config.backoff_min + part;
-        self.set_due(peer, now + wait);
+        self.set_due(peer, config::after(now, self.config.backoff_min.saturating_add(part)));
     }
 
     fn set_due(&mut self, peer: PeerId, at: Instant) {
@@ -158,8 +183,21 @@ impl Plan {
     }
 }
 
+impl Known {
+    /// Where it is dialled, each address once.
+    fn addresses(&self) -> Vec<Multiaddr> {
+        let mut addresses = Vec::new();
+        for address in self.claims.values().flatten() {
+            if addresses.len() < ADDRESSES_MAX && !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        addresses
+    }
+}
+
 fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1)
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX - 1)
 }
 
 #[cfg(test)]
@@ -167,6 +205,8 @@ mod tests {
     use libp2p_identity::Keypair;
 
     use super::*;
+
+    const CLAIM: Claim = Claim::Found(1);
 
     fn peer() -> PeerId {
         Keypair::generate_ed25519().public().to_peer_id()
@@ -184,7 +224,7 @@ mod tests {
     #[test]
     fn a_list_of_a_thousand_is_no_burst_of_dials() {
         let (mut plan, now) = plan(8, 64, 4_096);
-        (0..1_000).for_each(|_| plan.found(now, peer(), &[]));
+        (0..1_000).for_each(|_| plan.found(now, CLAIM, peer(), &[]));
         let mut dialled = HashSet::new();
         for round in 0..20 {
             let batch = dials(&mut plan, now);
@@ -200,7 +240,7 @@ mod tests {
     #[test]
     fn no_more_are_connected_than_are_wanted() {
         let (mut plan, now) = plan(8, 10, 4_096);
-        (0..100).for_each(|_| plan.found(now, peer(), &[]));
+        (0..100).for_each(|_| plan.found(now, CLAIM, peer(), &[]));
         for _ in 0..5 {
             for peer in dials(&mut plan, now) {
                 plan.handle_connected(peer);
@@ -217,7 +257,7 @@ mod tests {
     fn back_off_grows_to_its_bound_and_a_success_ends_it() {
         let (mut plan, mut now) = plan(8, 64, 4_096);
         let peer = peer();
-        plan.found(now, peer, &[]);
+        plan.found(now, CLAIM, peer, &[]);
         for failures in 0..20_u32 {
             assert_eq!(dials(&mut plan, now), [peer]);
             plan.handle_failed(now, peer);
@@ -239,14 +279,14 @@ mod tests {
     fn who_comes_by_himself_counts_and_is_not_dialled() {
         let (mut plan, now) = plan(8, 64, 4_096);
         let [known, stranger] = [peer(), peer()];
-        plan.found(now, known, &[]);
+        plan.found(now, CLAIM, known, &[]);
         plan.handle_connected(known);
         plan.handle_connected(stranger);
         assert!(dials(&mut plan, now).is_empty());
         assert_eq!(plan.stats().connected, 1);
-        plan.found(now, stranger, &[]);
+        plan.found(now, CLAIM, stranger, &[]);
         assert_eq!(plan.stats().connected, 2);
-        [known, stranger].iter().for_each(|peer| plan.expired(peer));
+        [known, stranger].iter().for_each(|peer| plan.expired(CLAIM, peer));
         assert_eq!(plan.stats(), Stats::default());
         [known, stranger].into_iter().for_each(|peer| plan.handle_closed(now, peer));
         assert!(plan.due.is_empty() && plan.all_connected.is_empty());
@@ -255,7 +295,62 @@ mod tests {
     #[test]
     fn what_is_known_is_bounded() {
         let (mut plan, now) = plan(8, 64, 3);
-        (0..5).for_each(|_| plan.found(now, peer(), &[]));
+        (0..5).for_each(|_| plan.found(now, CLAIM, peer(), &[]));
         assert_eq!((plan.stats().known, plan.stats().refused), (3, 2));
+    }
+
+    #[test]
+    fn who_is_kept_stays_whoever_finds_it_no_longer_and_has_room_whatever_is_found() {
+        let (mut plan, now) = plan(8, 64, 1);
+        let [listed, kept] = [peer(), peer()];
+        plan.found(now, CLAIM, listed, &[]);
+        plan.found(now, Claim::Kept, kept, &[]);
+        assert_eq!((plan.stats().known, plan.stats().refused), (2, 0));
+        plan.found(now, CLAIM, kept, &[]);
+        plan.expired(CLAIM, &kept);
+        assert_eq!(plan.stats().known, 2);
+        plan.expired(Claim::Kept, &kept);
+        assert_eq!(plan.stats().known, 1);
+    }
+
+    #[test]
+    fn a_peer_that_two_queries_find_stays_until_both_have_lost_it_or_ended() {
+        let (mut plan, now) = plan(8, 64, 8);
+        let peers: Vec<PeerId> = (0..3).map(|_| peer()).collect();
+        let [first, second] = [Claim::Found(1), Claim::Found(2)];
+        for claim in [first, second] {
+            peers.iter().for_each(|peer| plan.found(now, claim, *peer, &[]));
+        }
+        plan.expired(first, &peers[0]);
+        assert_eq!(plan.stats().known, 3);
+        plan.ended(second);
+        assert_eq!(plan.stats().known, 2);
+        plan.ended(first);
+        assert_eq!(plan.stats(), Stats::default());
+        assert!(plan.due.is_empty());
+    }
+
+    #[test]
+    fn a_dial_has_the_addresses_of_all_who_tell_each_once_and_those_kept_first() {
+        let (mut plan, now) = plan(8, 64, 8);
+        let peer = peer();
+        let addresses: Vec<Multiaddr> =
+            (0..40_u64).map(|port| libp2p_core::multiaddr::Protocol::Memory(port + 1).into()).collect();
+        plan.found(now, CLAIM, peer, &addresses);
+        plan.found(now, Claim::Kept, peer, &addresses[39..]);
+        let (_, dialled) = plan.pop_dial(now).expect("it is due");
+        assert_eq!((&dialled[0], dialled.len()), (&addresses[39], ADDRESSES_MAX));
+        assert_eq!(dialled[1..], addresses[..ADDRESSES_MAX - 1]);
+    }
+
+    #[test]
+    fn a_back_off_of_any_length_is_no_overflow() {
+        let config = Config { backoff_min: Duration::MAX, backoff_max: Duration::MAX, ..Config::default() };
+        let (mut plan, now) = (Plan::new(config), Instant::now());
+        let peer = peer();
+        plan.found(now, CLAIM, peer, &[]);
+        assert!(plan.pop_dial(now).is_some());
+        plan.handle_failed(now, peer);
+        assert!(plan.next_due().is_some_and(|due| due > now + Duration::from_secs(3_600)));
     }
 }

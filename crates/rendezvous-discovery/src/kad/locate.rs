@@ -1,6 +1,10 @@
 //! Where providers are: those that the routing table does not know are searched for.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use core::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Instant,
+};
 
 use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
@@ -15,6 +19,9 @@ const WAITING_MAX: usize = 256;
 /// Most peers whose addresses are remembered; the one longest known goes first.
 const KNOWN_MAX: usize = 1_024;
 
+/// Longest time that they are: a peer that has moved is to be found where it is.
+const KNOWN_AGE_MAX: Duration = Duration::from_secs(600);
+
 /// Searches that wait, that are under way, and what they have found.
 #[derive(Debug, Default)]
 pub(super) struct Locate {
@@ -22,14 +29,15 @@ pub(super) struct Locate {
     searching: BTreeSet<PeerId>,
     /// The names under which the peers that are searched for were found.
     names: BTreeMap<PeerId, BTreeSet<Namespace>>,
-    known: BTreeMap<PeerId, Vec<Multiaddr>>,
+    known: BTreeMap<PeerId, (Instant, Vec<Multiaddr>)>,
     order: VecDeque<PeerId>,
 }
 
 impl Locate {
-    /// The addresses that a search has found.
-    pub(super) fn known(&self, peer: &PeerId) -> Option<&[Multiaddr]> {
-        self.known.get(peer).map(Vec::as_slice)
+    /// The addresses that a search has found not long ago.
+    pub(super) fn known(&self, now: Instant, peer: &PeerId) -> Option<&[Multiaddr]> {
+        let (since, addresses) = self.known.get(peer)?;
+        (now.saturating_duration_since(*since) < KNOWN_AGE_MAX).then_some(addresses.as_slice())
     }
 
     /// A provider of a name is to be searched for. `false` if too many wait.
@@ -55,9 +63,9 @@ impl Locate {
     }
 
     /// A search has come to its end. The names under which the peer was found.
-    pub(super) fn end(&mut self, peer: &PeerId, addresses: Vec<Multiaddr>) -> BTreeSet<Namespace> {
+    pub(super) fn end(&mut self, now: Instant, peer: &PeerId, addresses: Vec<Multiaddr>) -> BTreeSet<Namespace> {
         self.searching.remove(peer);
-        if !addresses.is_empty() && self.known.insert(*peer, addresses).is_none() {
+        if !addresses.is_empty() && self.known.insert(*peer, (now, addresses)).is_none() {
             self.order.push_back(*peer);
             if self.order.len() > KNOWN_MAX
                 && let Some(oldest) = self.order.pop_front()
@@ -98,15 +106,15 @@ mod tests {
     fn searches_are_bounded_and_each_is_told_to_every_name_that_waits() {
         let [a, b] = ["a", "b"].map(|name| Namespace::new(name).expect("it is a name"));
         let mut locate = Locate::default();
-        let first = peer();
+        let (first, now) = (peer(), Instant::now());
         assert!(locate.want(first, &a) && locate.want(first, &b));
         assert!((1..WAITING_MAX).all(|_| locate.want(peer(), &a)));
         assert!(!locate.want(peer(), &a), "no room");
         assert_eq!(locate.begin(), Some(first));
         assert_eq!((1..WAITING_MAX).filter_map(|_| locate.begin()).count(), SEARCHES_MAX - 1);
         let address: Multiaddr = "/memory/1".parse().expect("it is an address");
-        assert_eq!(locate.end(&first, vec![address.clone()]), BTreeSet::from([a.clone(), b]));
-        assert_eq!(locate.known(&first), Some(&[address][..]));
+        assert_eq!(locate.end(now, &first, vec![address.clone()]), BTreeSet::from([a.clone(), b]));
+        assert_eq!(locate.known(now, &first), Some(&[address][..]));
         locate.release(&a);
         assert_eq!((locate.waiting.len(), locate.names.len()), (0, SEARCHES_MAX - 1));
     }
@@ -114,13 +122,27 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut locate = Locate::default();
-        let first = peer();
+        let (first, now) = (peer(), Instant::now());
         let address: Multiaddr = "/memory/1".parse().expect("it is an address");
-        locate.end(&first, vec![address.clone()]);
+        locate.end(now, &first, vec![address.clone()]);
         for _ in 0..KNOWN_MAX {
-            locate.end(&peer(), vec![address.clone()]);
+            locate.end(now, &peer(), vec![address.clone()]);
         }
         assert_eq!((locate.known.len(), locate.order.len()), (KNOWN_MAX, KNOWN_MAX));
-        assert_eq!(locate.known(&first), None);
+        assert_eq!(locate.known(now, &first), None);
+    }
+
+    #[test]
+    fn addresses_are_searched_for_anew_when_they_are_old() {
+        let mut locate = Locate::default();
+        let (peer, now) = (peer(), Instant::now());
+        let address: Multiaddr = "/memory/1".parse().expect("it is an address");
+        locate.end(now, &peer, vec![address.clone()]);
+        let old = now + KNOWN_AGE_MAX;
+        assert!(locate.known(old - Duration::from_nanos(1), &peer).is_some());
+        assert_eq!(locate.known(old, &peer), None);
+        locate.end(old, &peer, vec![address]);
+        assert!(locate.known(old, &peer).is_some());
+        assert_eq!((locate.known.len(), locate.order.len()), (1, 1));
     }
 }

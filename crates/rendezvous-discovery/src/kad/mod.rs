@@ -27,7 +27,11 @@
 //!
 //! # While the routing table is empty
 //! nobody can be told or asked. An advertisement then fails as unreachable, and what is wanted is done as soon as there is a peer in
-//! the table.
+//! the table. Where there are peers and none has answered, it is done again with the next news of one, or the next request.
+//!
+//! # Bounds
+//! Four searches for addresses run at once, and 256 wait; beyond that a provider is told without addresses. What a search has
+//! found is remembered for ten minutes, of 1024 peers.
 
 mod locate;
 mod translate;

@@ -1,7 +1,10 @@
 //! Names that are wanted as provider records, and queries for them.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Instant,
+};
 
 use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
@@ -41,7 +44,7 @@ impl Default for Config {
 #[derive(Debug)]
 enum Purpose {
     Provide(Namespace),
-    Find(Namespace),
+    Find { namespace: Namespace, has_found: bool },
     Locate(PeerId),
 }
 
@@ -53,7 +56,7 @@ pub struct Translator {
     wanted: BTreeSet<Namespace>,
     queries: HashMap<QueryId, Purpose>,
     locate: Locate,
-    /// Whether something was wanted while nobody could be asked.
+    /// Whether something was wanted while nobody could be asked, or nobody has answered.
     is_starved: bool,
     /// Lifetimes that the manager asked for.
     ttls: BTreeMap<Namespace, Duration>,
@@ -100,9 +103,22 @@ impl Translator {
     fn find<S: RecordStore + Send + 'static>(&mut self, kademlia: &mut Kademlia<S>, namespace: Namespace) {
         self.is_starved |= kademlia.kbuckets().next().is_none();
         // A query that is under way is the answer to this request, too.
-        if !self.is_running(|purpose| matches!(purpose, Purpose::Find(it) if *it == namespace)) {
+        if !self.is_running(|purpose| matches!(purpose, Purpose::Find { namespace: it, .. } if *it == namespace)) {
             let id = kademlia.get_providers(key(&namespace));
-            self.queries.insert(id, Purpose::Find(namespace));
+            self.queries.insert(id, Purpose::Find { namespace, has_found: false });
+        }
+    }
+
+    /// Does again what nobody could be asked, or has answered. Queries that are under way have begun without those who are there
+    /// now: they are not waited for.
+    fn retry<S: RecordStore + Send + 'static>(&mut self, kademlia: &mut Kademlia<S>, out: &mut Outbox) {
+        self.is_starved = false;
+        self.queries.retain(|_, purpose| matches!(purpose, Purpose::Locate(_)));
+        for namespace in self.provided.clone() {
+            self.provide(kademlia, namespace, out);
+        }
+        for namespace in self.wanted.clone() {
+            self.find(kademlia, namespace);
         }
     }
 
@@ -117,7 +133,7 @@ impl Translator {
         namespace: &Namespace,
         out: &mut Outbox,
     ) {
-        let addresses = routed(kademlia, peer).or_else(|| self.locate.known(&peer).map(<[_]>::to_vec));
+        let addresses = routed(kademlia, peer).or_else(|| self.locate.known(Instant::now(), &peer).map(<[_]>::to_vec));
         match addresses {
             Some(addresses) => out.push(self.report(peer, namespace.clone(), addresses)),
             None if self.locate.want(peer, namespace) => self.search(kademlia),
@@ -142,17 +158,24 @@ impl Translator {
         kademlia: &mut Kademlia<S>,
         id: QueryId,
         result: &QueryResult,
+        is_answered: bool,
         is_last: bool,
         out: &mut Outbox,
     ) {
-        let purpose = if is_last { self.queries.remove(&id) } else { None };
-        match (purpose.as_ref().or_else(|| self.queries.get(&id)), result) {
+        let mut purpose = if is_last { self.queries.remove(&id) } else { None };
+        match (purpose.as_mut().or_else(|| self.queries.get_mut(&id)), result) {
             (Some(Purpose::Provide(namespace)), QueryResult::StartProviding(result)) => {
                 let namespace = namespace.clone();
                 if !self.provided.contains(&namespace) || kademlia.kbuckets().next().is_none() {
                     return;
                 }
+                self.is_starved |= !is_answered;
                 out.push(match result {
+                    // That nobody was told is no failure to Kademlia.
+                    Ok(_) if !is_answered => {
+                        let failure = FailureKind::Unreachable.into();
+                        Report::AdvertiseFailed { namespace, place: None, failure }
+                    }
                     Ok(_) => {
                         let ttl = self.ttls.get(&namespace).copied().unwrap_or(self.config.timing.ttl);
                         Report::Advertised { namespace, place: None, ttl }
@@ -163,8 +186,10 @@ impl Translator {
                     }
                 });
             }
-            (Some(Purpose::Find(namespace)), QueryResult::GetProviders(result)) => {
-                let namespace = namespace.clone();
+            (Some(Purpose::Find { namespace, has_found }), QueryResult::GetProviders(result)) => {
+                // This peer may have the records itself.
+                *has_found |= matches!(result, Ok(GetProvidersOk::FoundProviders { .. }));
+                let (namespace, has_answer) = (namespace.clone(), is_answered || *has_found);
                 if !self.wanted.contains(&namespace) {
                     return;
                 }
@@ -179,6 +204,10 @@ impl Translator {
                         let failure = Failure::new(FailureKind::TimedOut, error.clone());
                         out.push(Report::RequestFailed { namespace, failure });
                     }
+                    Ok(_) if is_last && !has_answer => {
+                        self.is_starved = true;
+                        out.push(Report::RequestFailed { namespace, failure: FailureKind::Unreachable.into() });
+                    }
                     Ok(_) if is_last => out.push(Report::Requested { namespace }),
                     Ok(_) => {}
                 }
@@ -188,7 +217,7 @@ impl Translator {
                 let (Ok(GetClosestPeersOk { peers, .. }) | Err(GetClosestPeersError::Timeout { peers, .. })) = result;
                 let addresses =
                     peers.iter().find(|it| it.peer_id == peer).map(|it| it.addrs.clone()).unwrap_or_default();
-                for namespace in self.locate.end(&peer, addresses.clone()) {
+                for namespace in self.locate.end(Instant::now(), &peer, addresses.clone()) {
                     out.push(self.report(peer, namespace, addresses.clone()));
                 }
                 self.search(kademlia);
@@ -229,6 +258,9 @@ impl<S: RecordStore + Send + 'static> Translate<Kademlia<S>> for Translator {
                 self.provided.remove(&namespace);
                 self.ttls.remove(&namespace);
                 kademlia.stop_providing(&key(&namespace));
+                // A query that is under way cannot be called back. It does not count for the name if that is wanted anew, since
+                // the record of this node itself is gone.
+                self.queries.retain(|_, purpose| !matches!(purpose, Purpose::Provide(it) if *it == namespace));
                 out.push(Report::Withdrawn { namespace, failure: None });
             }
             Command::Request(Some(namespace), urgency) => {
@@ -236,11 +268,22 @@ impl<S: RecordStore + Send + 'static> Translate<Kademlia<S>> for Translator {
                 if urgency == Urgency::Now {
                     self.locate.forget();
                 }
-                self.find(kademlia, namespace);
+                if self.is_starved && kademlia.kbuckets().next().is_some() {
+                    self.retry(kademlia, out);
+                } else {
+                    self.find(kademlia, namespace);
+                }
             }
             Command::Release(Some(namespace)) => {
                 self.wanted.remove(&namespace);
                 self.locate.release(&namespace);
+                self.queries.retain(|id, purpose| {
+                    let is_kept = !matches!(purpose, Purpose::Find { namespace: it, .. } if *it == namespace);
+                    if !is_kept && let Some(mut query) = kademlia.query_mut(id) {
+                        query.finish();
+                    }
+                    is_kept
+                });
             }
             Command::Request(None, _) | Command::Release(None) => {}
             Command::End => {
@@ -251,23 +294,17 @@ impl<S: RecordStore + Send + 'static> Translate<Kademlia<S>> for Translator {
                     self.locate.release(&namespace);
                 }
                 self.ttls.clear();
+                self.queries.clear();
             }
         }
     }
 
     fn on_event(&mut self, kademlia: &mut Kademlia<S>, event: &Event, out: &mut Outbox) {
         match event {
-            Event::OutboundQueryProgressed { id, result, step, .. } => {
-                self.on_progress(kademlia, *id, result, step.last, out);
+            Event::OutboundQueryProgressed { id, result, stats, step } => {
+                self.on_progress(kademlia, *id, result, stats.num_successes() > 0, step.last, out);
             }
-            Event::RoutingUpdated { is_new_peer: true, .. } if std::mem::take(&mut self.is_starved) => {
-                for namespace in self.provided.clone() {
-                    self.provide(kademlia, namespace, out);
-                }
-                for namespace in self.wanted.clone() {
-                    self.find(kademlia, namespace);
-                }
-            }
+            Event::RoutingUpdated { .. } if self.is_starved => self.retry(kademlia, out),
             _ => {}
         }
     }

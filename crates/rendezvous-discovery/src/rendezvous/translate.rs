@@ -1,7 +1,10 @@
 //! Names that are wanted as registrations and lookups of the client.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use libp2p_identity::PeerId;
 use rendezvous_swarm::client::{
@@ -48,6 +51,8 @@ pub(super) struct Lookup {
     /// Why the first of them failed that did, and whether one has answered.
     failure: Option<ClientFailure>,
     has_answer: bool,
+    /// When everybody was told last. Others are told when they are found.
+    told_at: Instant,
 }
 
 #[derive(Debug)]
@@ -75,6 +80,8 @@ impl Translator {
         }
         if let Some(id) = self.registrations.get(&namespace) {
             for point in &self.points {
+                // Nothing changes where it is one already; there may not have been room for it.
+                client.add_registration_point(*id, *point);
                 // What does not stand is tried by the client itself, at its own pace.
                 if client.is_registered(*id, point) && client.backoff_until(point).is_none() {
                     client.register_again_at(*id, point);
@@ -88,10 +95,10 @@ impl Translator {
     }
 
     fn withdraw(&mut self, client: &mut Behaviour, namespace: Namespace, out: &mut Outbox) {
-        let points = self.points.clone();
         let Some(id) = self.registrations.remove(&namespace) else {
             return out.push(Report::Withdrawn { namespace, failure: None });
         };
+        let points = client.registration_points(id).collect();
         self.removals.insert(id, Removal { namespace, awaited: points, failure: None });
         client.unregister(id);
         self.settle_removal(id, out);
@@ -110,15 +117,24 @@ impl Translator {
             if urgency == Urgency::Now {
                 lookup.awaited.clone_from(&self.points);
                 (lookup.failure, lookup.has_answer) = (None, false);
-                // The manager may have forgotten who was there.
+            }
+            // The manager may have forgotten who was there, or is about to.
+            if urgency == Urgency::Now || is_to_be_told(lookup.told_at.elapsed(), self.config.timing.ttr) {
                 client.found(lookup.id).for_each(|merged| out.push(found(merged)));
+                lookup.told_at = Instant::now();
+            }
+            for point in &self.points {
+                // Nothing changes where it is one already; there may not have been room for it.
+                client.add_lookup_point(lookup.id, *point);
+            }
+            if urgency == Urgency::Now {
                 client.look_up_again(lookup.id);
             }
         } else {
             let config = LookupConfig { every: Some(self.config.timing.ttr), ..self.config.lookup.clone() };
             let id = client.look_up(namespace.clone(), self.points.iter().copied(), config);
             let awaited = self.points.clone();
-            let lookup = Lookup { id, awaited, failure: None, has_answer: false };
+            let lookup = Lookup { id, awaited, failure: None, has_answer: false, told_at: Instant::now() };
             self.lookups.insert(namespace.clone(), lookup);
         }
         self.settle_request(&namespace, out);
@@ -138,6 +154,11 @@ impl Translator {
 
     fn release(&mut self, client: &mut Behaviour, namespace: &Option<Namespace>, out: &mut Outbox) {
         let Some(lookup) = self.lookups.remove(namespace) else { return };
+        self.forget(client, lookup, out);
+    }
+
+    /// What a lookup has found that is in none any more.
+    fn forget(&mut self, client: &mut Behaviour, lookup: Lookup, out: &mut Outbox) {
         // From here on nobody tells when they end.
         for merged in client.found(lookup.id).collect::<Vec<_>>() {
             let ttl = RELEASED_TTL.min(Duration::from_secs(merged.ttl.as_secs()));
@@ -150,17 +171,47 @@ impl Translator {
         }
     }
 
+    /// A lookup has come to its end by itself: there was no room for it. The next request begins another.
+    fn ended(&mut self, client: &mut Behaviour, id: LookupId, out: &mut Outbox) {
+        let Some(namespace) = self.lookups.iter().find(|(_, it)| it.id == id).map(|(name, _)| name.clone()) else {
+            return;
+        };
+        if let Some(lookup) = self.lookups.remove(&namespace) {
+            self.forget(client, lookup, out);
+        }
+    }
+
+    /// A lookup has peers no longer. They are told to be gone, but for those that another lookup has.
+    fn gone(&self, client: &Behaviour, id: LookupId, gone: &[Gone], out: &mut Outbox) {
+        let Some(asked) = self.lookups.iter().find(|(_, it)| it.id == id).map(|(name, _)| name) else { return };
+        let mut missing: BTreeSet<_> = gone.iter().map(|it| (it.namespace.clone(), it.peer)).collect();
+        // Lookups of two names list nobody alike: it is the one for everybody that others share with.
+        for (name, lookup) in self.lookups.iter().filter(|(name, _)| name.is_none() != asked.is_none()) {
+            if gone.iter().all(|it| name.as_ref().is_some_and(|name| *name != it.namespace)) {
+                continue;
+            }
+            for merged in client.found(lookup.id) {
+                if missing.remove(&(merged.namespace.clone(), merged.record.peer_id())) {
+                    out.push(found(merged));
+                }
+            }
+        }
+        for (namespace, peer) in missing {
+            out.push(Report::Gone { peer, namespace: Some(namespace) });
+        }
+    }
+
     fn answered(&mut self, id: LookupId, point: PeerId, failure: Option<&ClientFailure>, out: &mut Outbox) {
         let Some((namespace, lookup)) = self.lookups.iter_mut().find(|(_, lookup)| lookup.id == id) else { return };
-        let was_awaited = lookup.awaited.remove(&point);
+        if !lookup.awaited.remove(&point) {
+            return;
+        }
         match failure {
             Some(failure) => lookup.failure = lookup.failure.take().or_else(|| Some(failure.clone())),
             None => lookup.has_answer = true,
         }
         let namespace = namespace.clone();
-        if was_awaited {
-            self.settle_request(&namespace, out);
-        }
+        self.settle_request(&namespace, out);
     }
 }
 
@@ -194,7 +245,7 @@ impl Translate<Behaviour> for Translator {
         }
     }
 
-    fn on_event(&mut self, _: &mut Behaviour, event: &Event, out: &mut Outbox) {
+    fn on_event(&mut self, client: &mut Behaviour, event: &Event, out: &mut Outbox) {
         match event {
             Event::Registered { id, point, namespace, ttl, .. } if self.registrations.get(namespace) == Some(id) => {
                 let (namespace, ttl) = (namespace.clone(), Duration::from_secs(ttl.as_secs()));
@@ -224,15 +275,22 @@ impl Translate<Behaviour> for Translator {
                     return;
                 }
                 new.iter().chain(updated).for_each(|merged| out.push(found(merged.clone())));
-                for Gone { namespace, peer, .. } in gone {
-                    out.push(Report::Gone { peer: *peer, namespace: Some(namespace.clone()) });
+                if !gone.is_empty() {
+                    self.gone(client, *lookup, gone, out);
                 }
             }
+            Event::LookupEnded { lookup } => self.ended(client, *lookup, out),
             Event::LookupPolled { lookup, point, .. } => self.answered(*lookup, *point, None, out),
             Event::LookupFailed { lookup, point, failure, .. } => self.answered(*lookup, *point, Some(failure), out),
             _ => {}
         }
     }
+}
+
+/// Whether everybody is to be told again, so that none ends at the manager who is there: what is told holds for [`TTL_MAX`], and
+/// a peer that renews what it has registered is not told of by its lookup.
+fn is_to_be_told(since: Duration, ttr: Duration) -> bool {
+    since.saturating_add(ttr) >= TTL_MAX / 2
 }
 
 /// A peer as long as its lookup lasts, which tells when it ends.
@@ -261,4 +319,37 @@ fn failure_of(failure: ClientFailure) -> Failure {
         _ => FailureKind::Local,
     };
     Failure::new(kind, failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stays_for_longer_than_a_listing_holds_is_told_again_in_time() {
+        let minute = Duration::from_secs(60);
+        assert!(!is_to_be_told(minute, minute));
+        assert!(is_to_be_told(TTL_MAX / 2, minute));
+        // However rarely points are asked, there is a request before what was told ends.
+        for ttr in [minute, TTL_MAX / 4, TTL_MAX / 2, TTL_MAX - minute, Duration::MAX] {
+            let told_again =
+                (1..=4_320_u32).map(|round| ttr.saturating_mul(round)).find(|since| is_to_be_told(*since, ttr));
+            assert!(told_again.is_some_and(|since| since < TTL_MAX || since == ttr), "{ttr:?}");
+        }
+    }
+
+    #[test]
+    fn failures_of_points_are_different_values() {
+        let kinds = [
+            ClientFailure::Refused { status: rendezvous_wire::Status::NotAuthorized, text: String::new() },
+            ClientFailure::Unreachable,
+            ClientFailure::Unsupported,
+            ClientFailure::TimedOut,
+            ClientFailure::ClosedWithoutAnswer,
+            ClientFailure::AtCapacity,
+        ]
+        .map(|failure| failure_of(failure).kind);
+        use FailureKind::*;
+        assert_eq!(kinds, [Refused, Unreachable, Unsupported, TimedOut, Malformed, Local]);
+    }
 }
