@@ -1,4 +1,17 @@
 //! Nodes on loopback, over TCP and QUIC.
 
 mod basics;
+mod calls;
+mod caps;
 mod common;
+mod dialling;
+mod discovering;
+mod events;
+mod info;
+mod kept;
+mod life;
+mod pings;
+mod raw;
+mod reasons;
+mod remains;
+mod sessions;
