@@ -15,7 +15,7 @@ pub const PEERS_MAX: usize = 25;
 /// Most inbound handshakes at once, where nothing else is said.
 pub const PENDING_MAX: usize = 50;
 
-/// Pings that may fail in a row before a peer is dropped.
+/// Pings that fail in a row, upon which a peer is dropped.
 pub const PINGS_FAILED_MAX: u32 = 2;
 
 /// Settings of Kademlia.
@@ -262,8 +262,9 @@ impl Builder {
         self
     }
 
-    /// How often peers are pinged, and how long an answer may take. [`PINGS_FAILED_MAX`] in a row without one drop the peer.
-    /// Default: 15 s and 20 s.
+    /// How often peers are pinged, and how long an answer may take. [`PINGS_FAILED_MAX`] in a row without one drop the peer, or
+    /// of several connections to it the one that they were on; all but the first of them take 10 s more, in which the peer does
+    /// not accept a stream. Default: 15 s and 20 s.
     pub fn ping(mut self, every: Duration, timeout: Duration) -> Self {
         (self.settings.ping_every, self.settings.ping_timeout) = (every, timeout);
         self

@@ -225,7 +225,8 @@ impl Driver {
                 None
             }
         };
-        if connected.handle_ping(id, round_trip) < PINGS_FAILED_MAX {
+        // The first failure in a row is not told.
+        if connected.handle_ping(id, round_trip) + 1 < PINGS_FAILED_MAX || round_trip.is_some() {
             return;
         }
         if connected.connections() > 1 {

@@ -82,7 +82,6 @@ async fn live_and_stop(listen: &Multiaddr) {
 }
 
 #[test]
-#[ignore = "to be settled"]
 fn nothing_is_left_of_nodes_that_have_stopped() {
     alone("remains::nothing_is_left_of_nodes_that_have_stopped", async || {
         let before = (tasks(), sockets());
