@@ -29,6 +29,27 @@ impl Find {
     }
 
     /// Waits for the next peer that is found, passing over what changes and what ends. `None` if the manager has ended.
+    ///
+    /// ```
+    /// use libp2p_identity::Keypair;
+    /// use rendezvous_discovery::{DiscoveryManager, Namespace, StaticList};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (peer, chat) = (Keypair::generate_ed25519().public().to_peer_id(), Namespace::new("chat")?);
+    /// let (manager, driver) = DiscoveryManager::new(Default::default());
+    /// tokio::spawn(driver);
+    /// let mut list = StaticList::default();
+    /// list.add(peer, ["/ip4/192.0.2.1/tcp/4001".parse()?], [chat.clone()]);
+    /// manager.add_source(list)?;
+    ///
+    /// let mut found = manager.find(chat)?;
+    /// assert_eq!(found.next_found().await.map(|peer| peer.id()), Some(peer));
+    /// manager.stop().await;
+    /// assert_eq!(found.next_found().await, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next_found(&mut self) -> Option<Peer> {
         loop {
             if let FindEvent::Found(peer) = self.next().await? {
