@@ -21,3 +21,8 @@ pub async fn in_time<F: Future>(test: F) -> F::Output {
     let limit = Duration::from_secs(60);
     tokio::time::timeout(limit, test).await.expect("what the test waits for happens within a minute")
 }
+
+/// The README's Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,4 +1,4 @@
-//! The binary as users run it.
+//! The binaries as users run them.
 
 use std::{
     io::{BufRead, BufReader},
@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -14,21 +14,30 @@ use serde_json::Value;
 /// Longest wait for anything: beyond the back-off of a client that has found its point away twice.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Builds the binary and says where it is.
+/// Builds the operator's binary and says where it is.
 ///
 /// # Panics
 /// If it does not build.
 #[must_use]
 pub fn build() -> PathBuf {
+    build_of("rendezvous-cli", "rendezvous")
+}
+
+/// Builds a binary of a package and says where it is.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn build_of(package: &str, binary: &str) -> PathBuf {
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "rendezvous-cli", "--message-format", "json"])
+        .args(["build", "--quiet", "--package", package, "--message-format", "json"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let messages = String::from_utf8(output.stdout).expect("cargo prints text");
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let binaries = messages.filter(|message| message["target"]["name"] == "rendezvous");
+    let binaries = messages.filter(|message| message["target"]["name"] == binary);
     let binary = binaries.filter_map(|message| Some(message["executable"].as_str()?.to_owned())).next();
     binary.expect("cargo names the binary").into()
 }
@@ -61,6 +70,17 @@ impl Running {
         let (sender, lines) = channel();
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { child, lines }
+    }
+
+    /// The next line.
+    ///
+    /// # Panics
+    /// If there is none by then.
+    #[track_caller]
+    #[must_use]
+    pub fn line_by(&self, deadline: Instant) -> String {
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.lines.recv_timeout(left).unwrap_or_else(|error| panic!("no line: {error}"))
     }
 
     /// What comes behind this on the next line that begins with it.

@@ -6,30 +6,9 @@ use core::{
 };
 use std::{sync::Arc, time::Instant};
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 
-use crate::{manager::Shared, peer::Peer, state::FindId};
-
-/// What a query is told.
-#[derive(Clone, Debug, PartialEq)]
-pub enum FindEvent {
-    /// A peer matches that did not before.
-    Found(Peer),
-    /// A peer that matches has another record, other addresses, or other attributes that a source has told beyond those.
-    Updated(Peer),
-    /// A peer is there no longer, or matches no longer: as it was told last.
-    Expired(Peer),
-}
-
-impl FindEvent {
-    /// Who it is about.
-    #[must_use]
-    pub const fn peer(&self) -> &Peer {
-        match self {
-            Self::Found(peer) | Self::Updated(peer) | Self::Expired(peer) => peer,
-        }
-    }
-}
+use crate::{event::FindEvent, peer::Peer, shared::Shared, state::FindId};
 
 /// A query: the peers that match, as they come, change and go. Dropping it ends the work for it.
 ///
@@ -47,6 +26,15 @@ pub struct Find {
 impl Find {
     pub(crate) fn new(shared: Arc<Shared>, id: FindId) -> Self {
         Self { shared, id }
+    }
+
+    /// Waits for the next peer that is found, passing over what changes and what ends. `None` if the manager has ended.
+    pub async fn next_found(&mut self) -> Option<Peer> {
+        loop {
+            if let FindEvent::Found(peer) = self.next().await? {
+                return Some(peer);
+            }
+        }
     }
 
     /// Asks all sources for it now.

@@ -80,12 +80,8 @@ pub(crate) fn assemble(keypair: &Keypair, settings: &Settings) -> Result<Assembl
         }
         false => None,
     };
-    let mut limits = limits::Behaviour::new(settings.limits());
-    for peer in settings.trusted.iter().chain(settings.static_peers.keys()) {
-        limits.bypass(*peer);
-    }
     let behaviour = Behaviour {
-        limits,
+        limits: limits::Behaviour::new(settings.limits()),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping),
         point: settings.serves.clone().map(server::Behaviour::new).into(),

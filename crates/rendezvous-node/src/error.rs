@@ -2,7 +2,7 @@
 
 use std::io;
 
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use crate::identity::IdentityError;
 
@@ -24,6 +24,12 @@ pub enum BuildError {
     DuplicateSubProtocol {
         /// The name.
         name: String,
+    },
+    /// Calls are to go by a protocol that the node speaks already.
+    #[error("calls cannot go by {protocol}, which the node uses for something else")]
+    RpcProtocol {
+        /// The protocol.
+        protocol: StreamProtocol,
     },
 }
 
@@ -81,11 +87,9 @@ pub enum ConnectError {
         max: usize,
     },
     /// Another peer was at the address.
-    #[error("{found} was there instead of {expected}")]
+    #[error("{found} was there instead")]
     UnexpectedIdentity {
-        /// Who was to be there.
-        expected: PeerId,
-        /// Who was.
+        /// Who was there.
         found: PeerId,
     },
     /// Nobody could be reached.

@@ -17,6 +17,7 @@ const SEED_LABEL: &[u8; 24] = b"rendezvous-node: seeded ";
 /// Where a node's key comes from, and with it its peer id.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "there is one in a node's settings")]
 pub enum Identity {
     /// A new Ed25519 key in each process.
     #[default]

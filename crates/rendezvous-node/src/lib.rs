@@ -19,7 +19,11 @@ pub mod sub_protocol;
 mod transport;
 
 #[doc(no_inline)]
+pub use libp2p::{Multiaddr, PeerId, StreamProtocol, multiaddr, swarm::InvalidProtocol};
+#[doc(no_inline)]
 pub use rendezvous_discovery as discovery;
+#[doc(no_inline)]
+pub use rendezvous_swarm as rendezvous;
 
 pub use self::{
     error::{BuildError, ConnectError, NotRunning, StartError},

@@ -7,29 +7,26 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, TransportError, core::transport::ListenerId, identity::Keypair,
-    swarm::SwarmEvent,
-};
+use libp2p::{Multiaddr, PeerId, TransportError, identity::Keypair, swarm::SwarmEvent};
 use rendezvous_discovery::{Config as DiscoveryConfig, DiscoveryManager, Query};
 use tokio::{
     sync::{Mutex, broadcast, mpsc, oneshot},
     task::{JoinHandle, JoinSet},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     DisconnectReason,
     behaviour::{self, Assembled},
-    driver::{Command, Done, Driver, Inbound, Listening, Stage},
+    driver::{Command, Connecting, Done, Driver, Inbound, Listening, Stage},
     error::{ConnectError, NotRunning, StartError},
     event::{EVENTS_MAX, Event, Events},
     goodbye,
     info::{NodeInfo, PeerInfo},
     opener::NodeOpener,
-    peers::Peers,
-    rpc::{self, Rpc, Services},
+    peers::{KeptAs, Peers},
+    rpc::{Rpc, Services},
     settings::{Builder, Settings, split},
+    streams,
     sub_protocol::SubProtocol,
 };
 
@@ -47,7 +44,7 @@ pub struct Node {
 
 pub(crate) struct Shared {
     keypair: Keypair,
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     events: broadcast::Sender<Event>,
     services: Services,
     /// Held while the node is started or stopped.
@@ -60,7 +57,7 @@ pub(crate) struct Shared {
 #[derive(Clone)]
 pub(crate) struct Running {
     commands: mpsc::Sender<Command>,
-    pub(crate) control: crate::streams::Control,
+    pub(crate) control: streams::Control,
     discovery: DiscoveryManager,
 }
 
@@ -124,34 +121,14 @@ impl Node {
             return Err(StartError::NoRuntime);
         }
         let Shared { keypair, settings, events, services, .. } = &*self.shared;
-        let Assembled { mut swarm, sources, tasks: connections, cancel } = behaviour::assemble(keypair, settings)?;
+        let Assembled { swarm, sources, tasks: connections, cancel } = behaviour::assemble(keypair, settings)?;
         let control = swarm.behaviour().streams.control();
         let sub_protocols = settings.sub_protocols.iter().flat_map(SubProtocol::protocol_ids);
         let inbound = Inbound {
             sub_protocols: control.accept_all(sub_protocols).expect("names of sub-protocols are different"),
-            calls: control.accept(StreamProtocol::new(rpc::PROTOCOL)).expect("nobody else accepts calls"),
+            calls: control.accept(settings.rpc_protocol.clone()).expect("the settings give it to calls alone"),
             goodbyes: control.accept(goodbye::PROTOCOL).expect("nobody else accepts goodbyes"),
         };
-        let mut peers = Peers::new(settings.peers_max, settings.inbound_max());
-        settings.trusted.iter().for_each(|peer| peers.trust(*peer));
-        for (peer, addresses) in &settings.static_peers {
-            peers.keep(*peer, addresses);
-        }
-        for (peer, addresses) in settings.static_peers.iter().chain(&settings.bootstrap).chain(&settings.points) {
-            swarm.behaviour_mut().kept.keep(*peer, addresses);
-        }
-        settings.external.iter().for_each(|address| swarm.add_external_address(address.clone()));
-        let mut listeners = HashMap::new();
-        for address in &settings.listen {
-            let listener = swarm.listen_on(address.clone()).map_err(|error| StartError::Listen {
-                address: address.clone(),
-                source: match error {
-                    TransportError::Other(source) => source,
-                    TransportError::MultiaddrNotSupported(_) => io::ErrorKind::Unsupported.into(),
-                },
-            })?;
-            listeners.insert(listener, address.clone());
-        }
         let (discovery, discovering) =
             DiscoveryManager::new(DiscoveryConfig { local_peer: Some(self.id()), ..DiscoveryConfig::default() });
         for source in sources {
@@ -172,18 +149,21 @@ impl Node {
             commands,
             control: control.clone(),
             inbound,
-            peers,
+            peers: Peers::new(settings.peers_max, settings.inbound_max()),
             listening: Listening::default(),
-            connecting: HashMap::new(),
+            connecting: Connecting::new(),
+            leaving: Vec::new(),
             connected_points: Vec::new(),
             tasks,
             awaited: 0,
-            end_sessions: CancellationToken::new(),
             stage: Stage::Running,
             connections,
             cancel,
         };
-        driver.listen(listeners).await?;
+        if let Err(error) = driver.set_up().await {
+            driver.end().await;
+            return Err(error);
+        }
         *self.shared.lock() = Some(Running { commands: commands_in, control, discovery });
         *task = Some(tokio::spawn(driver.run()));
         Ok(())
@@ -197,17 +177,19 @@ impl Node {
         if let Some(running) = running {
             let _ = running.commands.send(Command::Stop).await;
         }
-        if let Some(task) = task.take()
-            && let Err(error) = task.await
+        // It is not taken out before it has ended: who gives up waiting here leaves a node that is still stopping.
+        if let Some(running) = task.as_mut()
+            && let Err(error) = running.await
         {
             tracing::error!(%error, "the node's task has failed");
         }
+        *task = None;
     }
 
     /// Whether it runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.shared.lock().is_some()
+        self.shared.lock().as_ref().is_some_and(|running| !running.commands.is_closed())
     }
 
     /// Connects to a peer, at these addresses and those that are known.
@@ -346,6 +328,35 @@ impl Node {
         self.tell(Command::ConnectTo { found }).await
     }
 
+    /// The streams of this run, to open and accept protocols of one's own that are no sub-protocols. Opening never dials:
+    /// [connect](Self::connect) first. What is accepted ends with the run, and is to be accepted anew in the next.
+    ///
+    /// The node itself accepts the protocols of its sub-protocols, of calls and of goodbyes: whoever asks for one of these has
+    /// [`AlreadyAccepted`](streams::AlreadyAccepted). Streams of peers that are being turned away may come, too, for as long as
+    /// they are told why.
+    ///
+    /// ```
+    /// use futures::StreamExt as _;
+    /// use libp2p::StreamProtocol;
+    /// use rendezvous_node::Node;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let node = Node::builder().build()?;
+    /// node.start().await?;
+    /// let mut greetings = node.streams()?.accept(StreamProtocol::new("/greeting/1.0.0"))?;
+    /// node.stop().await;
+    /// assert!(greetings.next().await.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`NotRunning`].
+    pub fn streams(&self) -> Result<streams::Control, NotRunning> {
+        Ok(self.shared.running()?.control)
+    }
+
     /// The services that others may call. They stay over stops and starts.
     #[must_use]
     pub fn services(&self) -> &Services {
@@ -365,8 +376,28 @@ impl Node {
 }
 
 impl Driver {
-    /// Waits until every listener has an address.
-    async fn listen(&mut self, mut waiting: HashMap<ListenerId, Multiaddr>) -> Result<(), StartError> {
+    /// Does what the settings say, and waits until every listener has an address.
+    async fn set_up(&mut self) -> Result<(), StartError> {
+        let settings = self.settings.clone();
+        settings.trusted.iter().for_each(|peer| self.trust(*peer));
+        for (peer, addresses) in settings.static_peers.iter().chain(&settings.bootstrap) {
+            self.keep(*peer, KeptAs::Static, addresses);
+        }
+        for (peer, addresses) in &settings.points {
+            self.keep(*peer, KeptAs::Point, addresses);
+        }
+        settings.external.iter().for_each(|address| self.swarm.add_external_address(address.clone()));
+        let mut waiting = HashMap::new();
+        for address in &settings.listen {
+            let listener = self.swarm.listen_on(address.clone()).map_err(|error| StartError::Listen {
+                address: address.clone(),
+                source: match error {
+                    TransportError::Other(source) => source,
+                    TransportError::MultiaddrNotSupported(_) => io::ErrorKind::Unsupported.into(),
+                },
+            })?;
+            waiting.insert(listener, address.clone());
+        }
         while !waiting.is_empty() {
             let event = self.swarm.select_next_some().await;
             match &event {

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
-use libp2p::{PeerId, StreamProtocol};
+use libp2p::PeerId;
 
 use crate::{
-    error::NotRunning,
+    error::{ConnectError, NotRunning},
     node::Shared,
-    rpc::{self, OpenError, Opener, Pipe},
+    rpc::{OpenError, Opener, Pipe},
     streams,
 };
 
@@ -35,10 +35,10 @@ impl Opener for NodeOpener {
         Box::pin(async move {
             let shared = shared.ok_or_else(|| OpenError::Unreachable(NotRunning.into()))?;
             let running = shared.running().map_err(|error| OpenError::Unreachable(error.into()))?;
-            let protocol = StreamProtocol::new(rpc::PROTOCOL);
+            let protocol = shared.settings.rpc_protocol.clone();
             let mut opened = running.control.open(peer, protocol.clone()).await;
             if matches!(opened, Err(streams::OpenError::NotConnected { .. })) {
-                shared.connect(peer, Vec::new()).await.map_err(|error| OpenError::Unreachable(error.into()))?;
+                shared.connect(peer, Vec::new()).await.map_err(unreachable)?;
                 opened = running.control.open(peer, protocol).await;
             }
             opened.map(Pipe::new).map_err(|error| match error {
@@ -46,5 +46,13 @@ impl Opener for NodeOpener {
                 error => OpenError::Unreachable(error.into()),
             })
         })
+    }
+}
+
+fn unreachable(error: ConnectError) -> OpenError {
+    match error {
+        // That it is unreachable is said once.
+        ConnectError::Unreachable { source, .. } => OpenError::Unreachable(source.into()),
+        error => OpenError::Unreachable(error.into()),
     }
 }

@@ -7,52 +7,95 @@ use std::{
 };
 
 use libp2p::{Multiaddr, PeerId, StreamProtocol, swarm::ConnectionId};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{DisconnectReason, event::Departure, info::PeerInfo, settings::Addresses, sub_protocol::Direction};
+use crate::{
+    DisconnectReason,
+    event::Departure,
+    info::PeerInfo,
+    streams,
+    sub_protocol::{Direction, End, Negotiated},
+};
 
 /// The peers of a node: who is connected, and whether there is room for one who comes.
 ///
-/// **Invariant:** of a peer without connections nothing is kept but that it is static or trusted.
+/// **Invariant:** of a peer without connections nothing is kept but that it is static, a point or trusted.
 #[derive(Debug)]
 pub(crate) struct Peers {
     peers_max: usize,
     inbound_max: usize,
-    /// Kept connected, with what they are kept for.
-    kept: Addresses,
+    kept: BTreeMap<PeerId, Kept>,
     trusted: BTreeSet<PeerId>,
     connected: HashMap<PeerId, Connected>,
+    visits: u64,
 }
+
+/// Why a peer is kept connected, and where it is; for both reasons at once, perhaps.
+#[derive(Debug, Default)]
+struct Kept {
+    addresses: Vec<Multiaddr>,
+    is_static: bool,
+    is_point: bool,
+}
+
+/// What a peer is kept connected for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeptAs {
+    Static,
+    Point,
+}
+
+/// The time from a peer's first connection to its last. What belongs to one does not touch the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Visit(u64);
 
 /// A peer with connections.
 #[derive(Debug)]
 pub(crate) struct Connected {
-    connections: BTreeMap<ConnectionId, (Direction, Multiaddr)>,
+    pub(crate) visit: Visit,
+    connections: BTreeMap<ConnectionId, Connection>,
     since: Instant,
     /// Whether it counts as a peer; otherwise it is being told why not.
     pub(crate) is_admitted: bool,
     /// Who opened the first connection.
     pub(crate) direction: Direction,
+    /// Whether it has said what it is, or will not.
+    pub(crate) is_identified: bool,
     pub(crate) name: String,
     pub(crate) protocols: Vec<StreamProtocol>,
     pub(crate) listen_addrs: Vec<Multiaddr>,
     pub(crate) round_trip: Option<Duration>,
-    pub(crate) pings_failed: u32,
     /// Sub-protocols of which there is, or has been, a session on these connections.
     pub(crate) sessions: BTreeMap<String, Session>,
-    /// Ends those that run, when the peer is gone.
-    pub(crate) gone: DropGuard,
+    /// Streams whose sessions are to begin, at most one of each sub-protocol.
+    pub(crate) waiting: BTreeMap<String, (Negotiated, streams::Stream)>,
     /// Why the connections are about to end.
     pub(crate) departure: Option<Departure>,
+    /// How the sessions are to end.
+    pub(crate) ending: watch::Sender<Option<End>>,
+    /// Ends, when this is dropped, what is done for the visit.
+    pub(crate) gone: DropGuard,
+}
+
+#[derive(Debug)]
+struct Connection {
+    direction: Direction,
+    address: Multiaddr,
+    /// In a row.
+    pings_failed: u32,
 }
 
 /// How it stands with a sub-protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Session {
     /// A stream is being opened.
     Opening,
     Running {
         version: u32,
+        connection: ConnectionId,
+        /// Cancelled when that connection is gone.
+        lost: CancellationToken,
     },
     /// Not begun again before the peer connects anew.
     Ended,
@@ -62,25 +105,54 @@ pub(crate) enum Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
     /// Another one of a peer that is connected.
-    Again,
+    Again {
+        is_staying: bool,
+    },
     Added,
     Refused(DisconnectReason),
 }
 
+/// What the end of a connection comes to.
+#[derive(Debug)]
+pub(crate) enum Closed {
+    Unknown,
+    /// There are others; these sessions were on it.
+    OneOf(Vec<CancellationToken>),
+    Last(Box<Connected>),
+}
+
 impl Peers {
     pub(crate) fn new(peers_max: usize, inbound_max: usize) -> Self {
-        Self { peers_max, inbound_max, kept: Addresses::new(), trusted: BTreeSet::new(), connected: HashMap::new() }
+        Self {
+            peers_max,
+            inbound_max,
+            kept: BTreeMap::new(),
+            trusted: BTreeSet::new(),
+            connected: HashMap::new(),
+            visits: 0,
+        }
     }
 
     /// Keeps a peer connected from now on, for which it is always admitted.
-    pub(crate) fn keep(&mut self, peer: PeerId, addresses: &[Multiaddr]) -> &[Multiaddr] {
-        let known = self.kept.entry(peer).or_default();
-        known.extend(addresses.iter().filter(|address| !known.contains(address)).cloned().collect::<Vec<_>>());
-        known
+    pub(crate) fn keep(&mut self, peer: PeerId, kept_as: KeptAs, addresses: &[Multiaddr]) -> &[Multiaddr] {
+        let kept = self.kept.entry(peer).or_default();
+        *kept.is(kept_as) = true;
+        for address in addresses {
+            if !kept.addresses.contains(address) {
+                kept.addresses.push(address.clone());
+            }
+        }
+        &kept.addresses
     }
 
-    pub(crate) fn release(&mut self, peer: &PeerId) -> bool {
-        self.kept.remove(peer).is_some()
+    /// Keeps a peer connected for this no longer; whether it was. It may still be kept for the other.
+    pub(crate) fn release(&mut self, peer: &PeerId, kept_as: KeptAs) -> bool {
+        let Some(kept) = self.kept.get_mut(peer) else { return false };
+        let was_kept = std::mem::take(kept.is(kept_as));
+        if !kept.is_static && !kept.is_point {
+            self.kept.remove(peer);
+        }
+        was_kept
     }
 
     pub(crate) fn trust(&mut self, peer: PeerId) {
@@ -95,16 +167,22 @@ impl Peers {
         self.kept.contains_key(peer)
     }
 
-    pub(crate) fn is_trusted(&self, peer: &PeerId) -> bool {
-        self.trusted.contains(peer)
+    /// Whether a peer is admitted whoever else is there.
+    pub(crate) fn is_exempt(&self, peer: &PeerId) -> bool {
+        self.is_kept(peer) || self.trusted.contains(peer)
     }
 
-    /// Whether a peer may come that is not connected.
+    /// Where a peer is that is kept.
+    pub(crate) fn addresses(&self, peer: &PeerId) -> &[Multiaddr] {
+        self.kept.get(peer).map_or(&[], |kept| &kept.addresses)
+    }
+
+    /// Whether a peer may come that is not connected, or is about to go.
     pub(crate) fn has_room(&self, peer: &PeerId, direction: Direction) -> bool {
-        if self.is_kept(peer) || self.is_trusted(peer) {
+        if self.is_exempt(peer) {
             return true;
         }
-        let counted = |it: &(&PeerId, &Connected)| it.1.is_admitted && !self.is_kept(it.0) && !self.is_trusted(it.0);
+        let counted = |it: &(&PeerId, &Connected)| it.0 != peer && it.1.is_admitted && !self.is_exempt(it.0);
         let (mut all, mut inbound) = (0, 0);
         for (_, connected) in self.connected.iter().filter(counted) {
             all += 1;
@@ -121,34 +199,41 @@ impl Peers {
         direction: Direction,
         address: Multiaddr,
     ) -> Arrival {
+        let connection = Connection { direction, address, pings_failed: 0 };
         if let Some(connected) = self.connected.get_mut(&peer) {
-            connected.connections.insert(id, (direction, address));
-            return Arrival::Again;
+            connected.connections.insert(id, connection);
+            return Arrival::Again { is_staying: connected.is_staying() };
         }
         let is_admitted = self.has_room(&peer, direction);
+        self.visits += 1;
         let connected = Connected {
-            connections: BTreeMap::from([(id, (direction, address))]),
+            visit: Visit(self.visits),
+            connections: BTreeMap::from([(id, connection)]),
             since: now,
             is_admitted,
             direction,
+            is_identified: false,
             name: String::new(),
             protocols: Vec::new(),
             listen_addrs: Vec::new(),
             round_trip: None,
-            pings_failed: 0,
             sessions: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            departure: None,
+            ending: watch::Sender::new(None),
             gone: CancellationToken::new().drop_guard(),
-            departure: (!is_admitted).then_some(Departure::Local(DisconnectReason::TooManyPeers)),
         };
         self.connected.insert(peer, connected);
         if is_admitted { Arrival::Added } else { Arrival::Refused(DisconnectReason::TooManyPeers) }
     }
 
-    /// The peer, if that was its last connection.
-    pub(crate) fn handle_closed(&mut self, peer: &PeerId, id: ConnectionId) -> Option<Connected> {
-        let connected = self.connected.get_mut(peer)?;
+    pub(crate) fn handle_closed(&mut self, peer: &PeerId, id: ConnectionId) -> Closed {
+        let Some(connected) = self.connected.get_mut(peer) else { return Closed::Unknown };
         connected.connections.remove(&id);
-        if connected.connections.is_empty() { self.connected.remove(peer) } else { None }
+        if !connected.connections.is_empty() {
+            return Closed::OneOf(connected.sessions_on(id).collect());
+        }
+        self.connected.remove(peer).map_or(Closed::Unknown, |connected| Closed::Last(Box::new(connected)))
     }
 
     pub(crate) fn get(&self, peer: &PeerId) -> Option<&Connected> {
@@ -159,39 +244,105 @@ impl Peers {
         self.connected.get_mut(peer)
     }
 
+    /// The peer, if this is still the visit of which something is told.
+    pub(crate) fn on_visit(&mut self, peer: &PeerId, visit: Visit) -> Option<&mut Connected> {
+        self.connected.get_mut(peer).filter(|connected| connected.visit == visit)
+    }
+
     /// The peers that are admitted.
     pub(crate) fn admitted(&self) -> impl Iterator<Item = PeerId> {
         self.connected.iter().filter(|(_, connected)| connected.is_admitted).map(|(peer, _)| *peer)
     }
 
+    /// Forgets everybody, and gives those who were admitted.
+    pub(crate) fn take_admitted(&mut self) -> impl Iterator<Item = (PeerId, Connected)> + use<> {
+        std::mem::take(&mut self.connected).into_iter().filter(|(_, connected)| connected.is_admitted)
+    }
+
     pub(crate) fn info(&self, now: Instant, peer: &PeerId) -> Option<PeerInfo> {
         let connected = self.connected.get(peer).filter(|connected| connected.is_admitted)?;
-        let (direction, remote_addr) = connected.connections.values().next()?;
-        let running = |(name, session): (&String, &Session)| match session {
-            Session::Running { version } => Some((name.clone(), *version)),
-            Session::Opening | Session::Ended => None,
-        };
+        let Connection { direction, address, .. } = connected.connections.values().next()?;
         Some(PeerInfo {
             id: *peer,
             name: connected.name.clone(),
-            remote_addr: remote_addr.clone(),
+            remote_addr: address.clone(),
             direction: *direction,
             connections: connected.connections.len(),
             connected_for: now.saturating_duration_since(connected.since),
             is_static: self.is_kept(peer),
-            is_trusted: self.is_trusted(peer),
+            is_trusted: self.trusted.contains(peer),
             round_trip: connected.round_trip,
             listen_addrs: connected.listen_addrs.clone(),
             protocols: connected.protocols.iter().map(ToString::to_string).collect(),
-            sessions: connected.sessions.iter().filter_map(running).collect(),
+            sessions: connected.running().map(|(name, version)| (name.to_owned(), version)).collect(),
         })
+    }
+}
+
+impl Kept {
+    fn is(&mut self, kept_as: KeptAs) -> &mut bool {
+        match kept_as {
+            KeptAs::Static => &mut self.is_static,
+            KeptAs::Point => &mut self.is_point,
+        }
     }
 }
 
 impl Connected {
     /// Where it is, by its first connection.
     pub(crate) fn remote_addr(&self) -> Multiaddr {
-        self.connections.values().next().map(|(_, address)| address.clone()).unwrap_or_else(Multiaddr::empty)
+        self.connections.values().next().map_or_else(Multiaddr::empty, |connection| connection.address.clone())
+    }
+
+    /// Whether it is admitted, and not about to go.
+    pub(crate) fn is_staying(&self) -> bool {
+        self.is_admitted && self.departure.is_none()
+    }
+
+    pub(crate) fn has_connection(&self, id: ConnectionId) -> bool {
+        self.connections.contains_key(&id)
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Sessions that run, with their versions.
+    pub(crate) fn running(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.sessions.iter().filter_map(|(name, session)| match session {
+            Session::Running { version, .. } => Some((name.as_str(), *version)),
+            Session::Opening | Session::Ended => None,
+        })
+    }
+
+    fn sessions_on(&self, id: ConnectionId) -> impl Iterator<Item = CancellationToken> {
+        self.sessions.values().filter_map(move |session| match session {
+            Session::Running { connection, lost, .. } if *connection == id => Some(lost.clone()),
+            _ => None,
+        })
+    }
+
+    /// It is about to go: its sessions end so. `false` if it was so before, for what was told then.
+    pub(crate) fn depart(&mut self, departure: Departure, end: End) -> bool {
+        if self.departure.is_some() {
+            return false;
+        }
+        self.departure = Some(departure);
+        self.waiting.clear();
+        self.ending.send_if_modified(|ending| ending.is_none() && ending.replace(end).is_none());
+        true
+    }
+
+    /// How many pings have failed in a row on a connection, this one included, of those that are told.
+    pub(crate) fn handle_ping(&mut self, id: ConnectionId, round_trip: Option<Duration>) -> u32 {
+        let Some(connection) = self.connections.get_mut(&id) else { return 0 };
+        if round_trip.is_some() {
+            self.round_trip = round_trip;
+            connection.pings_failed = 0;
+        } else {
+            connection.pings_failed += 1;
+        }
+        connection.pings_failed
     }
 }
 
@@ -211,7 +362,7 @@ mod tests {
     fn the_cap_holds_for_all_but_static_and_trusted_peers() {
         let mut peers = Peers::new(2, 2);
         let [first, second, third, kept, trusted] = [(); 5].map(|()| peer());
-        peers.keep(kept, &[]);
+        peers.keep(kept, KeptAs::Static, &[]);
         peers.trust(trusted);
         for (id, peer) in [first, second].into_iter().enumerate() {
             assert_eq!(arrive(&mut peers, peer, id, Direction::Inbound), Arrival::Added);
@@ -241,10 +392,48 @@ mod tests {
         let mut peers = Peers::new(3, 3);
         let peer = peer();
         assert_eq!(arrive(&mut peers, peer, 1, Direction::Inbound), Arrival::Added);
-        assert_eq!(arrive(&mut peers, peer, 2, Direction::Outbound), Arrival::Again);
-        assert!(peers.handle_closed(&peer, ConnectionId::new_unchecked(1)).is_none());
+        assert_eq!(arrive(&mut peers, peer, 2, Direction::Outbound), Arrival::Again { is_staying: true });
+        assert!(matches!(peers.handle_closed(&peer, ConnectionId::new_unchecked(1)), Closed::OneOf(_)));
         assert_eq!(peers.info(Instant::now(), &peer).map(|info| info.connections), Some(1));
-        assert!(peers.handle_closed(&peer, ConnectionId::new_unchecked(2)).is_some());
+        assert!(matches!(peers.handle_closed(&peer, ConnectionId::new_unchecked(2)), Closed::Last(_)));
+        assert!(matches!(peers.handle_closed(&peer, ConnectionId::new_unchecked(2)), Closed::Unknown));
         assert!(peers.connected.is_empty());
+    }
+
+    #[test]
+    fn what_a_peer_is_kept_for_is_taken_back_one_by_one() {
+        let (mut peers, peer) = (Peers::new(0, 0), peer());
+        peers.keep(peer, KeptAs::Static, &[]);
+        peers.keep(peer, KeptAs::Point, &[]);
+        assert!(peers.release(&peer, KeptAs::Point));
+        assert!(!peers.release(&peer, KeptAs::Point));
+        assert!(peers.is_kept(&peer));
+        assert!(peers.release(&peer, KeptAs::Static));
+        assert!(!peers.is_kept(&peer));
+    }
+
+    #[test]
+    fn the_reason_that_was_told_first_stays() {
+        let (mut peers, peer) = (Peers::new(1, 1), peer());
+        arrive(&mut peers, peer, 1, Direction::Inbound);
+        let connected = peers.get_mut(&peer).expect("it is connected");
+        let [first, second] = [DisconnectReason::Timeout, DisconnectReason::Quitting];
+        assert!(connected.depart(Departure::Local(first), End::Disconnect(first)));
+        assert!(!connected.depart(Departure::Remote(second), End::Session(second)));
+        assert_eq!(connected.departure, Some(Departure::Local(first)));
+        assert_eq!(*connected.ending.borrow(), Some(End::Disconnect(first)));
+    }
+
+    #[test]
+    fn the_next_visit_is_another() {
+        let (mut peers, peer) = (Peers::new(1, 1), peer());
+        let mut visit = || {
+            arrive(&mut peers, peer, 1, Direction::Inbound);
+            match peers.handle_closed(&peer, ConnectionId::new_unchecked(1)) {
+                Closed::Last(connected) => connected.visit,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_ne!(visit(), visit());
     }
 }

@@ -3,11 +3,11 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair, multiaddr::Protocol};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, identity::Keypair, multiaddr::Protocol, ping};
 use rendezvous_discovery::Timing;
 use rendezvous_swarm::{client, limits, server};
 
-use crate::{error::BuildError, identity::Identity, node::Node, rpc, streams, sub_protocol::SubProtocol};
+use crate::{error::BuildError, goodbye, identity::Identity, node::Node, rpc, streams, sub_protocol::SubProtocol};
 
 /// Most peers, where nothing else is said: as webchaind has it.
 pub const PEERS_MAX: usize = 25;
@@ -15,7 +15,7 @@ pub const PEERS_MAX: usize = 25;
 /// Most inbound handshakes at once, where nothing else is said.
 pub const PENDING_MAX: usize = 50;
 
-/// Pings that may fail in a row before a peer is dropped.
+/// Pings that fail in a row, upon which a peer is dropped.
 pub const PINGS_FAILED_MAX: u32 = 2;
 
 /// Settings of Kademlia.
@@ -89,6 +89,7 @@ pub(crate) struct Settings {
     pub(crate) rendezvous: client::Config,
     pub(crate) timing: Timing,
     pub(crate) kademlia: Option<Kademlia>,
+    #[cfg(feature = "mdns")]
     pub(crate) is_mdns: bool,
     pub(crate) ping_every: Duration,
     pub(crate) ping_timeout: Duration,
@@ -99,6 +100,7 @@ pub(crate) struct Settings {
     pub(crate) connected_max: usize,
     pub(crate) sub_protocols: Vec<SubProtocol>,
     pub(crate) streams: streams::Config,
+    pub(crate) rpc_protocol: StreamProtocol,
     pub(crate) rpc_server: rpc::ServerConfig,
     pub(crate) rpc_client: rpc::ClientConfig,
 }
@@ -122,6 +124,7 @@ impl Default for Builder {
             rendezvous: client::Config::default(),
             timing: Timing::default(),
             kademlia: None,
+            #[cfg(feature = "mdns")]
             is_mdns: false,
             ping_every: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(20),
@@ -133,6 +136,7 @@ impl Default for Builder {
             connected_max: PEERS_MAX,
             sub_protocols: Vec::new(),
             streams: streams::Config::default(),
+            rpc_protocol: StreamProtocol::new(rpc::PROTOCOL),
             rpc_server: rpc::ServerConfig::default(),
             rpc_client: rpc::ClientConfig::default(),
         };
@@ -258,8 +262,9 @@ impl Builder {
         self
     }
 
-    /// How often peers are pinged, and how long an answer may take. [`PINGS_FAILED_MAX`] in a row without one drop the peer.
-    /// Default: 15 s and 20 s.
+    /// How often peers are pinged, and how long an answer may take. [`PINGS_FAILED_MAX`] in a row without one drop the peer, or
+    /// of several connections to it the one that they were on; all but the first of them take 10 s more, in which the peer does
+    /// not accept a stream. Default: 15 s and 20 s.
     pub fn ping(mut self, every: Duration, timeout: Duration) -> Self {
         (self.settings.ping_every, self.settings.ping_timeout) = (every, timeout);
         self
@@ -307,6 +312,13 @@ impl Builder {
         self
     }
 
+    /// Protocol id under which calls are served and made, so that those of an application stay among its own nodes. Default:
+    /// [`rpc::PROTOCOL`]. It must be no other that this node speaks.
+    pub fn rpc_protocol(mut self, protocol: StreamProtocol) -> Self {
+        self.settings.rpc_protocol = protocol;
+        self
+    }
+
     /// The node, which does not run yet.
     ///
     /// # Errors
@@ -321,6 +333,9 @@ impl Builder {
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(BuildError::DuplicateSubProtocol { name: twice[0].to_owned() });
+        }
+        if settings.is_spoken(&settings.rpc_protocol) {
+            return Err(BuildError::RpcProtocol { protocol: settings.rpc_protocol });
         }
         Ok(Node::new(keypair, settings))
     }
@@ -348,6 +363,22 @@ fn by_peer(addresses: Vec<Multiaddr>) -> Result<Addresses, BuildError> {
 }
 
 impl Settings {
+    /// Whether a protocol is in use for something other than calls.
+    fn is_spoken(&self, protocol: &StreamProtocol) -> bool {
+        let of_sub_protocols = self.sub_protocols.iter().any(|it| it.negotiated(protocol).is_some());
+        let of_kademlia = self.kademlia.as_ref().is_some_and(|kademlia| kademlia.protocol == *protocol);
+        let of_all = [
+            goodbye::PROTOCOL,
+            ping::PROTOCOL_NAME,
+            identify::PROTOCOL_NAME,
+            identify::PUSH_PROTOCOL_NAME,
+            rendezvous_swarm::PROTOCOL,
+            rendezvous_swarm::WAKU_PROTOCOL,
+            rendezvous_swarm::DUAL_PROTOCOL,
+        ];
+        of_sub_protocols || of_kademlia || of_all.contains(protocol)
+    }
+
     /// Most peers that have connected by themselves.
     pub(crate) fn inbound_max(&self) -> usize {
         self.inbound_max.unwrap_or(self.peers_max - self.peers_max / 3)

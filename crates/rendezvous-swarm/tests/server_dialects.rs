@@ -72,6 +72,7 @@ async fn one_dialect_is_served_unless_more_are_switched_on() {
         let mut stream = client.open_on(WAKU_PROTOCOL).await;
         stream.send(&discover_waku("chat")).await;
         assert_eq!(waku_answer(&mut stream).await, (0, 0, None));
+        assert_eq!(point.shell_stats().await.streams_by_dialect, [0, 1]);
     })
     .await;
 }
@@ -105,6 +106,9 @@ async fn both_dialects_see_the_same_registry_and_carry_many_requests_on_a_stream
         let mut both = [one.id, other.id];
         both.sort();
         assert_eq!(peers, both);
+        let stats = point.shell_stats().await;
+        assert_eq!(stats.streams_by_dialect[Dialect::Waku.index()], 1, "all of it went over one stream");
+        assert_eq!(stats.streams_by_dialect.iter().sum::<u64>(), stats.streams);
     })
     .await;
 }

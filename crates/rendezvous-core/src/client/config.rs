@@ -30,8 +30,8 @@ pub const LOOKUP_EVERY_MIN: Duration = Duration::from_millis(100);
 /// Longest interval of a lookup's polls: the longest lifetime of a registration.
 pub const LOOKUP_EVERY_MAX: Duration = Duration::from_secs(259_200);
 
-/// Most lookups.
-pub const LOOKUPS_MAX: usize = 64;
+/// Most lookups: as many names as an application looks for at once.
+pub const LOOKUPS_MAX: usize = 256;
 
 /// Most pairs of lookup and point.
 pub const LOOKUP_POINTS_MAX: usize = 1_024;

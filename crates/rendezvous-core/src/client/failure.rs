@@ -87,9 +87,16 @@ impl Failure {
         matches!(self, Self::Refused { status: Status::InvalidTtl, .. })
     }
 
-    /// Whether a REGISTER that failed so may nevertheless stand at the point.
+    /// Whether a REGISTER that failed so may nevertheless stand at the point: a point whose store has failed says that it
+    /// has not taken it, and may find it there when it starts again.
     pub(super) const fn leaves_doubt(&self) -> bool {
-        matches!(self, Self::TimedOut | Self::ClosedWithoutAnswer | Self::Malformed(_))
+        matches!(
+            self,
+            Self::TimedOut
+                | Self::ClosedWithoutAnswer
+                | Self::Malformed(_)
+                | Self::Refused { status: Status::InternalError, .. }
+        )
     }
 
     /// Whether a new connection is a reason to try again before the back-off is over.

@@ -45,11 +45,15 @@ fn nothing_is_sent_to_points_where_nothing_can_stand() {
 
 #[test]
 fn unregister_is_sent_where_the_outcome_of_a_register_is_in_doubt() {
-    for failure in [Failure::TimedOut, Failure::ClosedWithoutAnswer] {
+    for failure in [Failure::TimedOut, Failure::ClosedWithoutAnswer, refused(Status::InternalError)] {
         let mut rig = Rig::new();
         let id = rig.client.register(rig.now, chat(), [point(0)], None);
         let request = rig.request();
         rig.fail(&request, failure);
+        // What hints at the flavour is tried with the other one.
+        for request in rig.requests() {
+            rig.fail(&request, Failure::Unreachable);
+        }
         rig.client.unregister(rig.now, id);
         rig.request_of(RequestKind::Unregister);
     }

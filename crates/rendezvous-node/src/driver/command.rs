@@ -4,18 +4,15 @@ use libp2p::{Multiaddr, PeerId};
 use rendezvous_discovery::Find;
 use tokio::sync::oneshot;
 
+use super::connecting::Reply;
 use crate::{
     DisconnectReason,
-    error::ConnectError,
     info::{NodeInfo, PeerInfo},
 };
 
-/// What comes of an attempt to connect.
-pub(crate) type Connecting = oneshot::Sender<Result<(), ConnectError>>;
-
 /// A command. Whoever gave it may have gone when it is answered.
 pub(crate) enum Command {
-    Connect { peer: PeerId, addresses: Vec<Multiaddr>, reply: Connecting },
+    Connect { peer: PeerId, addresses: Vec<Multiaddr>, reply: Reply },
     Disconnect { peer: PeerId, reason: DisconnectReason, reply: oneshot::Sender<bool> },
     Keep { peer: PeerId, addresses: Vec<Multiaddr> },
     Release { peer: PeerId, reply: oneshot::Sender<bool> },

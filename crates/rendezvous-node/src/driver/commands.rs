@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use libp2p::{Multiaddr, PeerId};
+
 use super::{Command, Driver};
-use crate::{info::NodeInfo, sub_protocol::SubProtocol};
+use crate::{info::NodeInfo, peers::KeptAs, sub_protocol::SubProtocol};
 
 impl Driver {
     pub(super) fn on_command(&mut self, command: Command) {
@@ -12,25 +14,11 @@ impl Driver {
             Command::Disconnect { peer, reason, reply } => {
                 let _ = reply.send(self.disconnect(peer, reason));
             }
-            Command::Keep { peer, addresses } => {
-                let addresses = self.peers.keep(peer, &addresses).to_vec();
-                let behaviour = self.swarm.behaviour_mut();
-                behaviour.limits.bypass(peer);
-                behaviour.kept.keep(peer, &addresses);
-            }
+            Command::Keep { peer, addresses } => self.keep(peer, KeptAs::Static, &addresses),
             Command::Release { peer, reply } => {
-                let is_released = self.peers.release(&peer);
-                let behaviour = self.swarm.behaviour_mut();
-                behaviour.kept.release(&peer);
-                if !self.peers.is_trusted(&peer) {
-                    behaviour.limits.unbypass(&peer);
-                }
-                let _ = reply.send(is_released);
+                let _ = reply.send(self.release(&peer, KeptAs::Static));
             }
-            Command::Trust { peer } => {
-                self.peers.trust(peer);
-                self.swarm.behaviour_mut().limits.bypass(peer);
-            }
+            Command::Trust { peer } => self.trust(peer),
             Command::Distrust { peer, reply } => {
                 let _ = reply.send(self.peers.distrust(&peer));
                 if !self.peers.is_kept(&peer) {
@@ -42,14 +30,14 @@ impl Driver {
                 if let Err(error) = behaviour.rendezvous.add_point(peer, addresses.iter().cloned()) {
                     tracing::warn!(point = %peer, %error, "an address of a rendezvous point is left out");
                 }
-                behaviour.kept.keep(peer, &addresses);
+                // It is used even when it is not connected from now on.
+                self.connected_points.retain(|point| *point != peer);
+                self.keep(peer, KeptAs::Point, &addresses);
             }
             Command::RemovePoint { peer, reply } => {
-                let behaviour = self.swarm.behaviour_mut();
-                let is_removed = behaviour.rendezvous.remove_point(&peer);
-                if !self.peers.is_kept(&peer) {
-                    behaviour.kept.release(&peer);
-                }
+                let is_removed = self.swarm.behaviour_mut().rendezvous.remove_point(&peer);
+                self.connected_points.retain(|point| *point != peer);
+                self.release(&peer, KeptAs::Point);
                 let _ = reply.send(is_removed);
             }
             Command::ConnectTo { found } => self.swarm.behaviour_mut().found.add(found),
@@ -65,6 +53,35 @@ impl Driver {
             }
             Command::Stop => self.begin_stop(),
         }
+    }
+
+    /// Keeps a peer connected, and admits it above every cap.
+    pub(crate) fn keep(&mut self, peer: PeerId, kept_as: KeptAs, addresses: &[Multiaddr]) {
+        // One list of peers may be given to all of them.
+        if peer == *self.swarm.local_peer_id() {
+            return;
+        }
+        let addresses = self.peers.keep(peer, kept_as, addresses);
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.limits.bypass(peer);
+        behaviour.kept.keep(peer, addresses);
+    }
+
+    fn release(&mut self, peer: &PeerId, kept_as: KeptAs) -> bool {
+        let was_kept = self.peers.release(peer, kept_as);
+        let behaviour = self.swarm.behaviour_mut();
+        if !self.peers.is_kept(peer) {
+            behaviour.kept.release(peer);
+        }
+        if !self.peers.is_exempt(peer) {
+            behaviour.limits.unbypass(peer);
+        }
+        was_kept
+    }
+
+    pub(crate) fn trust(&mut self, peer: PeerId) {
+        self.peers.trust(peer);
+        self.swarm.behaviour_mut().limits.bypass(peer);
     }
 
     fn info(&self) -> NodeInfo {

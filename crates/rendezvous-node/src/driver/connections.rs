@@ -1,41 +1,45 @@
-//! Connections that come, go, and do not come about.
+//! Connections that come and go.
 
-use std::{io, time::Instant};
+use std::time::Instant;
 
 use libp2p::{
     PeerId,
     core::ConnectedPoint,
-    swarm::{
-        ConnectionError, ConnectionId, DialError,
-        dial_opts::{DialOpts, PeerCondition},
-    },
+    swarm::{ConnectionError, ConnectionId},
 };
 
-use super::{Connecting, Driver};
+use super::{Done, Driver};
 use crate::{
     DisconnectReason,
     error::ConnectError,
     event::{Departure, Event},
-    peers::Arrival,
-    sub_protocol::Direction,
+    goodbye,
+    peers::{Arrival, Closed},
+    streams,
+    sub_protocol::{Direction, End},
 };
 
 impl Driver {
     pub(super) fn on_connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        if self.stage.is_parting() {
+            // Everybody else has been told; this one is not to come in behind them.
+            self.swarm.close_connection(id);
+            return;
+        }
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         let remote_addr = endpoint.get_remote_address().clone();
         match self.peers.handle_connection(Instant::now(), peer, id, direction, remote_addr.clone()) {
             Arrival::Added => {
+                self.leave_at_once(&peer);
                 tracing::debug!(%peer, %remote_addr, ?direction, "added");
                 self.emit(Event::PeerAdded { peer, direction, remote_addr });
                 self.answer_connecting(&peer, || Ok(()));
             }
-            Arrival::Again => {
-                if self.peers.get(&peer).is_some_and(|connected| connected.is_admitted) {
-                    self.answer_connecting(&peer, || Ok(()));
-                }
-            }
+            Arrival::Again { is_staying: true } => self.answer_connecting(&peer, || Ok(())),
+            // Whoever waits for it dials again when it has gone.
+            Arrival::Again { is_staying: false } => self.put_back(&peer, id),
             Arrival::Refused(reason) => {
+                self.leave_at_once(&peer);
                 let max = self.settings.peers_max;
                 self.answer_connecting(&peer, || Err(ConnectError::TooManyPeers { max }));
                 self.emit(Event::PeerRefused { peer, reason });
@@ -44,77 +48,58 @@ impl Driver {
         }
     }
 
-    pub(super) fn on_closed(&mut self, peer: PeerId, id: ConnectionId, cause: Option<ConnectionError>) {
-        let Some(connected) = self.peers.handle_closed(&peer, id) else { return };
-        if let Some(place) = self.connected_points.iter().position(|point| *point == peer) {
-            self.connected_points.swap_remove(place);
-            self.swarm.behaviour_mut().rendezvous.remove_point(&peer);
-        }
-        if connected.is_admitted {
-            let departure = connected.departure.unwrap_or(match cause {
-                Some(ConnectionError::KeepAliveTimeout) => Departure::Local(DisconnectReason::Timeout),
-                Some(ConnectionError::IO(_)) | None => Departure::Lost,
-            });
-            tracing::debug!(%peer, %departure, "dropped");
-            self.emit(Event::PeerDropped { peer, departure });
-        }
-    }
-
-    pub(super) fn connect(&mut self, peer: PeerId, addresses: Vec<libp2p::Multiaddr>, reply: Connecting) {
-        if peer == *self.swarm.local_peer_id() {
-            let _ = reply.send(Err(ConnectError::Own { peer }));
-            return;
-        }
-        if self.peers.get(&peer).is_some_and(|connected| connected.is_admitted && connected.departure.is_none()) {
-            let _ = reply.send(Ok(()));
-            return;
-        }
-        if !self.peers.has_room(&peer, Direction::Outbound) {
-            let _ = reply.send(Err(ConnectError::TooManyPeers { max: self.settings.peers_max }));
-            return;
-        }
-        let waiting = self.connecting.entry(peer).or_default();
-        waiting.retain(|waiting| !waiting.is_closed());
-        waiting.push(reply);
-        // What other behaviours know of the peer is tried as well.
-        let options = DialOpts::peer_id(peer)
-            .addresses(addresses)
-            .extend_addresses_through_behaviour()
-            .condition(PeerCondition::DisconnectedAndNotDialing)
-            .build();
-        if let Err(error) = self.dial(options) {
-            self.on_dial_failed(peer, error);
-        }
-    }
-
-    pub(super) fn on_dial_failed(&mut self, peer: PeerId, error: DialError) {
-        // It is being dialled already: that dial has an end, too.
-        if matches!(error, DialError::DialPeerConditionFalse(_)) && !self.swarm.is_connected(&peer) {
-            return;
-        }
-        if self.connecting.contains_key(&peer) {
-            if self.swarm.is_connected(&peer) {
-                return self.answer_connecting(&peer, || Ok(()));
+    pub(super) fn on_closed(&mut self, peer: PeerId, id: ConnectionId, cause: Option<&ConnectionError>) {
+        match self.peers.handle_closed(&peer, id) {
+            Closed::Unknown => {}
+            Closed::OneOf(lost_sessions) => lost_sessions.iter().for_each(|session| session.cancel()),
+            Closed::Last(connected) => {
+                if let Some(place) = self.connected_points.iter().position(|point| *point == peer) {
+                    self.connected_points.swap_remove(place);
+                    self.swarm.behaviour_mut().rendezvous.remove_point(&peer);
+                }
+                if connected.is_admitted {
+                    let otherwise = match cause {
+                        Some(ConnectionError::KeepAliveTimeout) => Departure::Local(DisconnectReason::Timeout),
+                        Some(ConnectionError::IO(_)) | None => Departure::Lost,
+                    };
+                    self.leave(Instant::now(), peer, *connected, otherwise);
+                }
             }
-            let text = error.to_string();
-            self.answer_connecting(&peer, || Err(connect_error(peer, &error, &text)));
+        }
+        self.dial_for_waiting(peer);
+    }
+
+    /// Tells a peer why, and disconnects it then. `false` if there is no such peer.
+    pub(super) fn disconnect(&mut self, peer: PeerId, reason: DisconnectReason) -> bool {
+        let Some(connected) = self.peers.get_mut(&peer) else { return false };
+        let is_admitted = connected.is_admitted;
+        // What was said first is what it is told.
+        if connected.depart(Departure::Local(reason), End::Disconnect(reason)) {
+            let (control, visit, gone) = (self.control.clone(), connected.visit, connected.gone.token().clone());
+            self.awaited += 1;
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    biased;
+                    // What was meant for this visit is not said on a connection that comes after it.
+                    () = gone.cancelled() => {}
+                    () = goodbye::say(control, peer, reason) => {}
+                }
+                Done::Said { peer, visit }
+            });
+        }
+        is_admitted
+    }
+
+    /// The other side has disconnected this one, and said why.
+    pub(super) fn on_disconnected(&mut self, peer: PeerId, reason: DisconnectReason) {
+        if let Some(connected) = self.peers.get_mut(&peer) {
+            connected.depart(Departure::Remote(reason), End::Session(reason));
+            let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 
-    fn answer_connecting(&mut self, peer: &PeerId, answer: impl Fn() -> Result<(), ConnectError>) {
-        for reply in self.connecting.remove(peer).into_iter().flatten() {
-            let _ = reply.send(answer());
-        }
-    }
-}
-
-fn connect_error(peer: PeerId, error: &DialError, text: &str) -> ConnectError {
-    match error {
-        DialError::NoAddresses => ConnectError::NoAddresses { peer },
-        DialError::LocalPeerId { .. } => ConnectError::Own { peer },
-        DialError::WrongPeerId { obtained, .. } => {
-            ConnectError::UnexpectedIdentity { expected: peer, found: *obtained }
-        }
-        _ => ConnectError::Unreachable { peer, source: io::Error::other(text.to_owned()) },
+    pub(super) fn on_goodbye(&mut self, peer: PeerId, stream: streams::Stream) {
+        let Some(visit) = self.peers.get(&peer).map(|connected| connected.visit) else { return };
+        self.tasks.spawn(async move { Done::Heard { peer, visit, reason: goodbye::hear(stream).await } });
     }
 }

@@ -1,6 +1,12 @@
 //! The addresses that are listened on, and those of them that are advertised.
 
-use libp2p::Multiaddr;
+use core::time::Duration;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+};
+
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use rendezvous_discovery::AddressKind;
 
 use super::Driver;
@@ -24,11 +30,41 @@ impl Listening {
         &self.0
     }
 
+    /// The UDP sockets among them.
+    pub(super) fn udp(&self) -> Vec<SocketAddr> {
+        let socket = |address: &Multiaddr| {
+            let mut parts = address.iter();
+            let ip: IpAddr = match parts.next()? {
+                Protocol::Ip4(ip) => ip.into(),
+                Protocol::Ip6(ip) => ip.into(),
+                _ => return None,
+            };
+            match parts.next()? {
+                Protocol::Udp(port) => Some(SocketAddr::new(ip, port)),
+                _ => None,
+            }
+        };
+        self.0.iter().filter_map(socket).collect()
+    }
+
     /// What others may reach: loopback for want of another.
     fn reachable(&self) -> Vec<Multiaddr> {
         let others = self.0.iter().filter(|address| !AddressKind::Loopback.is(address)).cloned();
         let others: Vec<Multiaddr> = others.collect();
         if others.is_empty() { self.0.clone() } else { others }
+    }
+}
+
+/// Time from one look at a socket to the next.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Waits until these sockets are closed. Those of QUIC outlive their swarm by some round trips, in which they answer what is
+/// still on its way; nothing but that a port can be had tells that they are.
+pub(super) async fn closed(sockets: Vec<SocketAddr>) {
+    for socket in sockets {
+        while UdpSocket::bind(socket).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 }
 

@@ -2,17 +2,19 @@
 
 mod command;
 mod commands;
+mod connecting;
 mod connections;
+mod leaving;
 mod listening;
 mod sessions;
 mod stopping;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use futures::StreamExt as _;
 use libp2p::{
     PeerId, Swarm, identify, ping,
-    swarm::{SwarmEvent, dial_opts::DialOpts},
+    swarm::{ConnectionId, SwarmEvent},
 };
 use rendezvous_discovery::DiscoveryManager;
 use rendezvous_swarm::PROTOCOL as RENDEZVOUS_PROTOCOL;
@@ -23,16 +25,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::{
-    command::{Command, Connecting},
-    listening::Listening,
-    stopping::Stage,
+    command::Command, connecting::Connecting, leaving::Leaving, listening::Listening, stopping::Stage,
 };
 use crate::{
     DisconnectReason,
     behaviour::{Behaviour, BehaviourEvent},
-    event::{Departure, Event},
-    goodbye,
-    peers::Peers,
+    event::Event,
+    peers::{Peers, Visit},
     rpc::Services,
     settings::{PINGS_FAILED_MAX, Settings},
     streams::{self, OpenError},
@@ -41,6 +40,10 @@ use crate::{
 
 /// Most addresses of a peer that are believed, of those that it tells by identify.
 const TOLD_ADDRS_MAX: usize = 16;
+
+/// Most events of the swarm that are handled while something else waits: whoever keeps the swarm busy does not keep the node
+/// from being commanded.
+const SWARM_EVENTS_MAX: usize = 64;
 
 /// Owns the swarm, and everything that is done for it in tasks.
 pub(crate) struct Driver {
@@ -54,16 +57,14 @@ pub(crate) struct Driver {
     pub(crate) inbound: Inbound,
     pub(crate) peers: Peers,
     pub(crate) listening: Listening,
-    /// Who waits for a connection.
-    pub(crate) connecting: HashMap<PeerId, Vec<Connecting>>,
+    pub(crate) connecting: Connecting,
+    pub(crate) leaving: Vec<Leaving>,
     /// Points that are used because they are connected.
     pub(crate) connected_points: Vec<PeerId>,
     /// Tasks that belong to this node and end with it. Calls and sessions are bounded by their streams.
     pub(crate) tasks: JoinSet<Done>,
     /// Tasks among them for which a stop waits.
     pub(crate) awaited: usize,
-    /// Ends the sessions.
-    pub(crate) end_sessions: CancellationToken,
     pub(crate) stage: Stage,
     pub(crate) connections: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -80,13 +81,13 @@ pub(crate) struct Inbound {
 #[derive(Debug)]
 pub(crate) enum Done {
     /// A stream for a session is there, or is not.
-    Opened { peer: PeerId, negotiated: Negotiated, result: Result<streams::Stream, OpenError> },
+    Opened { peer: PeerId, visit: Visit, negotiated: Negotiated, result: Box<Result<streams::Stream, OpenError>> },
     /// A session has ended.
-    Session { peer: PeerId, name: String, ended: Ended },
+    Session { peer: PeerId, visit: Visit, name: String, ended: Ended },
     /// A peer was told why it is disconnected.
-    Said { peer: PeerId },
+    Said { peer: PeerId, visit: Visit },
     /// A peer has told why it goes.
-    Heard { peer: PeerId, reason: Option<DisconnectReason> },
+    Heard { peer: PeerId, visit: Visit, reason: Option<DisconnectReason> },
     /// The discovery manager has withdrawn everything.
     Withdrawn,
     /// Nothing follows from it.
@@ -96,25 +97,38 @@ pub(crate) enum Done {
 impl Driver {
     /// Runs until it is told to stop, or every handle of the node is gone.
     pub(crate) async fn run(mut self) {
+        let mut in_a_row = 0;
         while !self.has_stopped() {
-            let wake_at = self.stage.deadline();
+            let wake_at = self.stage.deadline().into_iter().chain(self.next_overdue()).min();
+            let takes_swarm = in_a_row < SWARM_EVENTS_MAX;
+            in_a_row = if takes_swarm { in_a_row + 1 } else { 0 };
             tokio::select! {
+                // The swarm first: what a stream belongs to is known before the stream is looked at.
                 biased;
-                event = self.swarm.select_next_some() => self.on_swarm_event(event),
+                event = self.swarm.select_next_some(), if takes_swarm => {
+                    self.on_swarm_event(event);
+                    continue;
+                }
                 // With the last handle the node stops.
                 command = self.commands.recv(), if self.stage.is_running() => {
                     self.on_command(command.unwrap_or(Command::Stop));
                 }
+                () = stopping::at(wake_at) => self.on_time(Instant::now()),
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(done) => self.on_done(done),
                     // Sessions and calls contain their panics; what is left is a task that was ended.
                     Err(error) => tracing::error!(%error, "a task has failed"),
                 },
-                Some((peer, _, stream)) = self.inbound.sub_protocols.next() => self.on_session_stream(peer, stream),
-                Some((peer, _, stream)) = self.inbound.calls.next() => self.on_call(peer, stream),
-                Some((peer, _, stream)) = self.inbound.goodbyes.next() => self.on_goodbye(peer, stream),
-                () = stopping::at(wake_at) => self.stage.advance(Instant::now()),
+                Some((peer, _, stream)) = self.inbound.sub_protocols.next(), if takes_swarm => {
+                    self.on_session_stream(peer, stream);
+                }
+                Some((peer, _, stream)) = self.inbound.calls.next(), if takes_swarm => self.on_call(peer, stream),
+                Some((peer, _, stream)) = self.inbound.goodbyes.next(), if takes_swarm => {
+                    self.on_goodbye(peer, stream);
+                }
+                () = core::future::ready(()), if !takes_swarm => {}
             }
+            in_a_row = 0;
         }
         self.end().await;
     }
@@ -125,9 +139,11 @@ impl Driver {
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
-                self.on_closed(peer_id, connection_id, cause);
+                self.on_closed(peer_id, connection_id, cause.as_ref());
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => self.on_dial_failed(peer, error),
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), connection_id, error } => {
+                self.on_dial_failed(peer, connection_id, &error);
+            }
             SwarmEvent::NewListenAddr { address, .. } => {
                 self.emit(Event::Listening { address: address.clone() });
                 self.listening.add(address);
@@ -147,14 +163,19 @@ impl Driver {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
                 self.on_identified(peer_id, info);
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, result, .. })) => self.on_ping(peer, result),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Error { peer_id, .. })) => {
+                self.on_unidentified(peer_id);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, connection, result })) => {
+                self.on_ping(peer, connection, result);
+            }
             _ => {}
         }
     }
 
     fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
         let Some(connected) = self.peers.get_mut(&peer) else { return };
-        let is_new = connected.protocols.is_empty();
+        let is_new = !std::mem::replace(&mut connected.is_identified, true);
         connected.name.clone_from(&info.agent_version);
         connected.protocols.clone_from(&info.protocols);
         connected.listen_addrs = info.listen_addrs.iter().take(TOLD_ADDRS_MAX).cloned().collect();
@@ -186,67 +207,56 @@ impl Driver {
         self.begin_sessions(peer);
     }
 
-    fn on_ping(&mut self, peer: PeerId, result: Result<std::time::Duration, ping::Failure>) {
+    /// A peer does not say what it is: it may speak sub-protocols all the same.
+    fn on_unidentified(&mut self, peer: PeerId) {
         let Some(connected) = self.peers.get_mut(&peer) else { return };
-        match result {
-            Ok(round_trip) => {
-                connected.round_trip = Some(round_trip);
-                connected.pings_failed = 0;
-            }
+        connected.is_identified = true;
+        self.begin_sessions(peer);
+    }
+
+    fn on_ping(&mut self, peer: PeerId, id: ConnectionId, result: Result<std::time::Duration, ping::Failure>) {
+        let Some(connected) = self.peers.get_mut(&peer) else { return };
+        let round_trip = match result {
+            Ok(round_trip) => Some(round_trip),
             // Not every implementation answers pings.
-            Err(ping::Failure::Unsupported) => {}
+            Err(ping::Failure::Unsupported) => return,
             Err(error) => {
-                connected.pings_failed += 1;
-                tracing::debug!(%peer, %error, failed = connected.pings_failed, "ping");
-                if connected.pings_failed >= PINGS_FAILED_MAX {
-                    self.disconnect(peer, DisconnectReason::Timeout);
-                }
+                tracing::debug!(%peer, %error, "ping");
+                None
             }
+        };
+        // The first failure in a row is not told.
+        if connected.handle_ping(id, round_trip) + 1 < PINGS_FAILED_MAX || round_trip.is_some() {
+            return;
+        }
+        if connected.connections() > 1 {
+            self.swarm.close_connection(id);
+        } else {
+            self.disconnect(peer, DisconnectReason::Timeout);
         }
     }
 
     fn on_done(&mut self, done: Done) {
         match done {
-            Done::Opened { peer, negotiated, result } => self.on_opened(peer, negotiated, result),
-            Done::Session { peer, name, ended } => {
+            Done::Opened { peer, visit, negotiated, result } => self.on_opened(peer, visit, negotiated, *result),
+            Done::Session { peer, visit, name, ended } => {
                 self.awaited = self.awaited.saturating_sub(1);
-                self.on_session_ended(peer, name, &ended);
+                self.on_session_ended(peer, visit, &name, &ended);
             }
-            Done::Said { peer } => {
+            Done::Said { peer, visit } => {
                 self.awaited = self.awaited.saturating_sub(1);
-                // It may have come anew meanwhile.
-                if self.peers.get(&peer).is_some_and(|connected| connected.departure.is_some()) {
+                if self.peers.on_visit(&peer, visit).is_some() {
                     let _ = self.swarm.disconnect_peer_id(peer);
                 }
             }
-            Done::Heard { peer, reason } => {
-                let Some(reason) = reason else { return };
-                if let Some(connected) = self.peers.get_mut(&peer) {
-                    connected.departure.get_or_insert(Departure::Remote(reason));
-                    let _ = self.swarm.disconnect_peer_id(peer);
+            Done::Heard { peer, visit, reason } => {
+                if let Some(reason) = reason.filter(|_| self.peers.on_visit(&peer, visit).is_some()) {
+                    self.on_disconnected(peer, reason);
                 }
             }
             Done::Withdrawn => self.on_withdrawn(),
             Done::Other => {}
         }
-    }
-
-    /// Tells a peer why, and disconnects it then. `false` if it is not connected.
-    fn disconnect(&mut self, peer: PeerId, reason: DisconnectReason) -> bool {
-        let Some(connected) = self.peers.get_mut(&peer) else { return false };
-        if connected.departure.replace(Departure::Local(reason)).is_none() || !connected.is_admitted {
-            let control = self.control.clone();
-            self.awaited += 1;
-            self.tasks.spawn(async move {
-                goodbye::say(control, peer, reason).await;
-                Done::Said { peer }
-            });
-        }
-        true
-    }
-
-    fn on_goodbye(&mut self, peer: PeerId, stream: streams::Stream) {
-        self.tasks.spawn(async move { Done::Heard { peer, reason: goodbye::hear(stream).await } });
     }
 
     fn on_call(&mut self, peer: PeerId, stream: streams::Stream) {
@@ -258,10 +268,6 @@ impl Driver {
                 Done::Other
             });
         }
-    }
-
-    fn dial(&mut self, options: DialOpts) -> Result<(), libp2p::swarm::DialError> {
-        self.swarm.dial(options)
     }
 
     fn emit(&self, event: Event) {

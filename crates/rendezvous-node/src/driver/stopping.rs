@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use super::{Done, Driver};
+use super::{Done, Driver, listening};
 use crate::DisconnectReason;
 
 /// Longest time for withdrawals, beyond what the manager allows itself.
@@ -38,11 +38,9 @@ impl Stage {
         }
     }
 
-    /// Goes on where the time for something is over.
-    pub(super) fn advance(&mut self, now: Instant) {
-        if self.deadline().is_some_and(|at| at <= now) {
-            *self = Self::Over;
-        }
+    /// Whether peers are being told, or have been.
+    pub(super) fn is_parting(self) -> bool {
+        matches!(self, Self::Parting(_) | Self::Over)
     }
 }
 
@@ -56,8 +54,10 @@ pub(super) async fn at(time: Option<Instant>) {
 
 impl Driver {
     pub(super) fn begin_stop(&mut self) {
-        // With the handles gone no more commands come.
+        // With the handles gone no more commands come. Whoever still waits for something hears that the node does not run.
         self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+        self.connecting.clear();
         if !self.stage.is_running() {
             return;
         }
@@ -69,14 +69,24 @@ impl Driver {
         });
     }
 
+    /// What is withdrawn is, or will not be.
     pub(super) fn on_withdrawn(&mut self) {
         if !matches!(self.stage, Stage::Withdrawing(_)) {
             return;
         }
         self.stage = Stage::Parting(Instant::now() + FAREWELL_MAX);
-        self.end_sessions.cancel();
         for peer in self.peers.admitted().collect::<Vec<_>>() {
             self.disconnect(peer, DisconnectReason::Quitting);
+        }
+    }
+
+    /// The time for something is over.
+    pub(super) fn on_time(&mut self, now: Instant) {
+        self.leave_overdue(now);
+        match self.stage {
+            Stage::Withdrawing(until) if until <= now => self.on_withdrawn(),
+            Stage::Parting(until) if until <= now => self.stage = Stage::Over,
+            _ => {}
         }
     }
 
@@ -89,13 +99,18 @@ impl Driver {
     }
 
     /// Ends every task, closes every socket, and waits until that is done.
-    pub(super) async fn end(mut self) {
-        self.tasks.shutdown().await;
+    pub(crate) async fn end(mut self) {
+        self.leave_all();
+        if tokio::time::timeout(CLOSE_MAX, self.tasks.shutdown()).await.is_err() {
+            // What blocks its thread cannot be ended, only left.
+            tracing::warn!(tasks = self.tasks.len(), "tasks that do not end are left to themselves");
+        }
         drop(self.swarm);
         self.connections.close();
         if tokio::time::timeout(CLOSE_MAX, self.connections.wait()).await.is_err() {
             self.cancel.cancel();
             self.connections.wait().await;
         }
+        let _ = tokio::time::timeout(CLOSE_MAX, listening::closed(self.listening.udp())).await;
     }
 }

@@ -37,7 +37,8 @@ impl<T> fmt::Debug for Call<T> {
     }
 }
 
-/// A call that runs by itself: a future of its result. Dropping it cancels the call.
+/// A call that runs by itself: a future of its result. Dropping it cancels the call. Should the type of the result panic as it is
+/// read, so does this future.
 #[derive(Debug)]
 #[must_use = "dropping it cancels the call"]
 pub struct CallHandle<T> {

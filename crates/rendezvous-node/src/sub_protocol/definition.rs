@@ -6,6 +6,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use libp2p::StreamProtocol;
 
 use super::{end::End, error::SessionError, limits::Limits, messages::Messages, peer::Peer};
+use crate::DisconnectReason;
 
 /// Longest name: 64 bytes, so that the protocol id, of which it becomes a part, stays far below the 140 bytes that some
 /// implementations of libp2p read.
@@ -174,6 +175,21 @@ impl Negotiated {
     #[must_use]
     pub fn protocol_id(&self) -> StreamProtocol {
         protocol_id(&self.name, self.entry.version.number)
+    }
+
+    /// This with somebody who is told that the run function has the peer disconnected, before the other side is.
+    pub(crate) fn on_disconnect(mut self, tell: impl Fn(DisconnectReason) + Send + Sync + 'static) -> Self {
+        let (run, tell) = (self.entry.run, Arc::new(tell));
+        self.entry.run = Arc::new(move |peer, messages| {
+            let (running, tell) = (run(peer, messages), tell.clone());
+            let told = move |outcome: &Outcome| {
+                if let Ok(End::Disconnect(reason)) = outcome {
+                    tell(*reason);
+                }
+            };
+            running.inspect(told).boxed()
+        });
+        self
     }
 
     /// Calls the run function.

@@ -64,7 +64,8 @@ pub(super) enum Answer {
 /// Counted without the lock.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) streams: AtomicU64,
+    /// By [`Dialect::index`].
+    pub(super) streams: [AtomicU64; Dialect::ALL.len()],
     pub(super) streams_refused: AtomicU64,
     pub(super) streams_refused_in_all: AtomicU64,
     pub(super) bad_frames: AtomicU64,
@@ -85,6 +86,8 @@ pub(super) struct Counters {
 pub struct ShellStats {
     /// Streams accepted.
     pub streams: u64,
+    /// Of these, by the dialect that was negotiated, at its [`Dialect::index`].
+    pub streams_by_dialect: [u64; Dialect::ALL.len()],
     /// Streams reset because the connection had [`Config::streams_per_connection_max`].
     pub streams_refused: u64,
     /// Streams reset because all connections together had [`Config::streams_max`].
@@ -128,8 +131,10 @@ impl Counters {
 
     pub(super) fn snapshot(&self, desk: &Desk) -> ShellStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let streams_by_dialect = self.streams.each_ref().map(read);
         ShellStats {
-            streams: read(&self.streams),
+            streams: streams_by_dialect.iter().sum(),
+            streams_by_dialect,
             streams_refused: read(&self.streams_refused),
             streams_refused_in_all: read(&self.streams_refused_in_all),
             bad_frames: read(&self.bad_frames),

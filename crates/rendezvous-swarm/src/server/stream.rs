@@ -81,7 +81,7 @@ impl Session {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let (config, counters) = (&self.shared.config, &self.shared.counters);
-        Counters::count(&counters.streams);
+        Counters::count(&counters.streams[self.dialect.index()]);
         let mut frames = Frames::new(config.request_bytes_max, self.shared.requests.clone());
         let mut alarm = Alarm::default();
         let mut requests: u32 = 0;
