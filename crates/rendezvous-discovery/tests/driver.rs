@@ -144,6 +144,7 @@ impl Source for Ticking {
 #[test]
 fn dropping_it_ends_streams_and_handles() {
     let (manager, driver) = DiscoveryManager::new(Config::default());
+    manager.add_source(Sink::default()).unwrap();
     let mut find = manager.find(namespace("chat")).unwrap();
     let mut advertisement = manager.advertise(namespace("chat")).unwrap();
     let mut refresh = Box::pin(manager.refresh(namespace("chat")));
@@ -196,8 +197,18 @@ async fn stopping_twice_and_at_once_is_stopping() {
     .await;
 }
 
-/// Advertises everything and never says what has become of it.
-struct Sink;
+/// Takes everything and never says what has become of it; counts what it was told.
+#[derive(Clone, Default)]
+struct Sink(Arc<AtomicUsize>);
+
+impl Sink {
+    /// Waits until it was told so often.
+    async fn told(&self, times: usize) {
+        while self.0.load(Ordering::Relaxed) < times {
+            tokio::task::yield_now().await;
+        }
+    }
+}
 
 impl Source for Sink {
     fn name(&self) -> SourceName {
@@ -205,6 +216,11 @@ impl Source for Sink {
     }
 
     fn advertise(&mut self, _: &Namespace, _: Duration) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    fn request(&mut self, _: Option<&Namespace>, _: Urgency) -> bool {
         true
     }
 
@@ -219,8 +235,10 @@ async fn a_source_that_never_says_that_it_has_withdrawn_is_waited_for_in_bounds(
         let (manager, driver) =
             DiscoveryManager::new(Config { stop_timeout: Duration::from_millis(200), ..Config::default() });
         on_tokio(Box::pin(driver));
-        manager.add_source(Sink).unwrap();
+        let sink = Sink::default();
+        manager.add_source(sink.clone()).unwrap();
         let [first, second] = ["chat", "news"].map(|name| manager.advertise(namespace(name)).unwrap());
+        sink.told(2).await;
         let begun = Instant::now();
         first.withdraw().await;
         manager.stop().await;
@@ -235,15 +253,13 @@ async fn a_name_that_is_wanted_again_is_not_waited_for_to_be_withdrawn() {
     within(async {
         let (manager, driver) = DiscoveryManager::new(Config { stop_timeout: Duration::MAX, ..Config::default() });
         on_tokio(Box::pin(driver));
-        manager.add_source(Sink).unwrap();
+        let sink = Sink::default();
+        manager.add_source(sink.clone()).unwrap();
         let chat = namespace("chat");
-        let mut withdrawing = Box::pin(manager.advertise(chat.clone()).unwrap().withdraw());
-        // It has been told to the source before it is withdrawn there.
-        while futures::poll!(withdrawing.as_mut()).is_ready() {
-            let advertisement = manager.advertise(chat.clone()).unwrap();
-            tokio::task::yield_now().await;
-            withdrawing = Box::pin(advertisement.withdraw());
-        }
+        let advertisement = manager.advertise(chat.clone()).unwrap();
+        sink.told(1).await;
+        let mut withdrawing = Box::pin(advertisement.withdraw());
+        assert!(futures::poll!(withdrawing.as_mut()).is_pending());
         let _again = manager.advertise(chat).unwrap();
         withdrawing.await;
     })

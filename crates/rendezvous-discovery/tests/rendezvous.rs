@@ -4,10 +4,14 @@
 
 mod common;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt;
 use rendezvous_discovery::{AdvertisementEvent, Timing, rendezvous};
+use rendezvous_swarm::server;
 
 use common::{
     expired, found,
@@ -140,18 +144,19 @@ async fn a_registration_whose_peer_has_died_ends_by_its_ttl() {
 async fn a_short_lifetime_is_renewed_for_as_long_as_the_handle_lives() {
     within(async {
         let mut point = Point::new().await;
-        let timing = Timing { ttl: Duration::from_secs(3), ..brisk() };
+        // It is renewed with 2 s left at least, of which polls and points see whole ones.
+        let timing = Timing { ttl: Duration::from_secs(16), ..brisk() };
         let [seeker, hider] = [Member::of(&[point.place()]).await, Member::timed(timing, &[point.place()]).await];
         let chat = namespace("chat");
         let mut advertisement = hider.manager.advertise(chat.clone()).unwrap();
         let mut find = seeker.manager.find(chat.clone()).unwrap();
         found(&mut find).await;
         point.registered(hider.id(), &chat).await;
-        for _ in 0..2 {
-            point.registered(hider.id(), &chat).await;
-            let event = advertisement.next().await.unwrap();
-            assert!(matches!(event, AdvertisementEvent::Advertised { .. }), "{event:?}");
-        }
+        advertised_at(&mut advertisement, point.node.id).await;
+        point.registered(hider.id(), &chat).await;
+        let event = advertisement.next().await.unwrap();
+        assert!(matches!(event, AdvertisementEvent::Advertised { .. }), "{event:?}");
+        seeker.manager.refresh(chat).await.unwrap();
         assert_eq!(common::waiting(&mut find), [], "a renewal is told to nobody");
     })
     .await;
@@ -180,6 +185,27 @@ async fn registrations_and_withdrawals_in_quick_turn_are_each_found_and_each_tol
         for hider in &hiders {
             point.unregistered(hider.id(), &foo).await;
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_ttr_of_a_quarter_of_a_second_is_kept() {
+    within(async {
+        let mut point = Point::new().await;
+        let seeker = Member::of(&[point.place()]).await;
+        let _find = seeker.manager.find(namespace("foo")).unwrap();
+        let mut is_served = async || {
+            point.until(|event| matches!(event, server::Event::Served { .. })).await;
+        };
+        is_served().await;
+        let begun = Instant::now();
+        for _ in 0..8 {
+            is_served().await;
+        }
+        // Some 2 s, and never less than seven eighths of that.
+        let taken = begun.elapsed();
+        assert!((Duration::from_millis(1_750)..Duration::from_millis(6_000)).contains(&taken), "{taken:?}");
     })
     .await;
 }

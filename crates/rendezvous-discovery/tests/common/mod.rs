@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "a module of tests is reachable from nowhere")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+pub mod dht;
 pub mod member;
 pub mod point;
 
@@ -21,7 +22,10 @@ use futures::{
 use futures_timer::Delay;
 use libp2p::{
     Transport as _,
-    core::{transport::MemoryTransport, upgrade::Version},
+    core::{
+        transport::{ListenerId, MemoryTransport},
+        upgrade::Version,
+    },
     noise, yamux,
 };
 use libp2p_core::Multiaddr;
@@ -103,7 +107,7 @@ where
         let id = key.public().to_peer_id();
         let config = Config::with_executor(spawn).with_idle_connection_timeout(Duration::from_secs(60));
         let mut swarm = Swarm::new(transport, behaviour(&key), id, config);
-        swarm.listen_on(at).unwrap();
+        let listener = swarm.listen_on(at).unwrap();
         let address = loop {
             if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
                 break address;
@@ -112,7 +116,7 @@ where
         let (orders, ordered) = mpsc::unbounded();
         let (told, events) = mpsc::unbounded();
         let (ended, gone) = oneshot::channel();
-        spawn(Box::pin(run(swarm, ordered, told, ended)));
+        spawn(Box::pin(run(swarm, listener, ordered, told, ended)));
         Self { id, address, key, orders, events, gone }
     }
 
@@ -159,6 +163,7 @@ where
 
 async fn run<B: NetworkBehaviour>(
     mut swarm: Swarm<B>,
+    listener: ListenerId,
     mut ordered: mpsc::UnboundedReceiver<Order<B>>,
     told: mpsc::UnboundedSender<SwarmEvent<B::ToSwarm>>,
     ended: oneshot::Sender<()>,
@@ -170,6 +175,8 @@ async fn run<B: NetworkBehaviour>(
             Either::Left((None, _)) | Either::Right((None, _)) => break,
         }
     }
+    // Its port is free again only so.
+    swarm.remove_listener(listener);
     drop(swarm);
     let _ = ended.send(());
 }
