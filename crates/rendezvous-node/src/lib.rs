@@ -1,6 +1,7 @@
 //! One object that is a peer: identity, connections, discovery, sub-protocols and RPC.
 
 mod behaviour;
+mod dht_store;
 mod driver;
 mod error;
 mod event;

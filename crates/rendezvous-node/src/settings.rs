@@ -401,6 +401,8 @@ impl Settings {
             // Whoever is turned away is connected while he is told why.
             limits.connections_max = self.peers_max.saturating_mul(2).saturating_add(self.pending_max);
             limits.pending_max = self.pending_max;
+            // One network does not keep all others out.
+            limits.connections_per_prefix_max = limits.connections_max - limits.connections_max / 4;
             limits
         })
     }
