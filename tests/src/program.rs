@@ -14,6 +14,22 @@ use serde_json::Value;
 /// Longest wait for anything: beyond the back-off of a client that has found its point away twice.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// Cargo in the workspace, as a user calls it.
+///
+/// What Cargo and nextest tell the test of its own package is kept from it: build scripts that ask for the same variables,
+/// such as that of `ring`, would else be run anew in each test, and everything that depends on them be compiled anew.
+#[must_use]
+pub fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(args).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Builds the operator's binary and says where it is.
 ///
 /// # Panics
@@ -29,11 +45,8 @@ pub fn build() -> PathBuf {
 /// If it does not build.
 #[must_use]
 pub fn build_of(package: &str, binary: &str) -> PathBuf {
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", package, "--message-format", "json"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .output()
-        .expect("cargo runs");
+    let args = ["build", "--quiet", "--package", package, "--message-format", "json"];
+    let output = cargo(&args).output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let messages = String::from_utf8(output.stdout).expect("cargo prints text");
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

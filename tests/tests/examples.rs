@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rendezvous_tests::program::cargo;
+
 /// Time that an example with peers in it may take from its first line to its end: many times what it needs.
 const RUN_MAX: Duration = Duration::from_secs(30);
 
 fn cargo_run(package: &str) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--package", package]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    command
+    cargo(&["run", "--quiet", "--package", package])
 }
 
 /// What `cargo run -p <package>` prints.
@@ -91,11 +91,8 @@ fn custom_transport() {
 
 #[test]
 fn custom_transport_does_without_libp2p_swarm() {
-    let output = Command::new(env!("CARGO"))
-        .args(["tree", "--package", "example-custom-transport", "--edges", "normal", "--prefix", "none"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .output()
-        .expect("cargo runs");
+    let args = ["tree", "--package", "example-custom-transport", "--edges", "normal", "--prefix", "none"];
+    let output = cargo(&args).output().expect("cargo runs");
     let tree = String::from_utf8(output.stdout).expect("cargo prints text");
     assert!(tree.contains("async-std"), "{tree}");
     for absent in ["libp2p-swarm", "libp2p-core", "tokio "] {

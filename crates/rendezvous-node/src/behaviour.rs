@@ -56,7 +56,12 @@ pub(crate) fn assemble(keypair: &Keypair, settings: &Settings) -> Result<Assembl
         .with_agent_version(settings.name.clone())
         .with_push_listen_addr_updates(true);
     let ping = ping::Config::new().with_interval(settings.ping_every).with_timeout(settings.ping_timeout);
-    let client = client::Behaviour::new(keypair.clone(), settings.rendezvous.clone());
+    let mut client = client::Behaviour::new(keypair.clone(), settings.rendezvous.clone());
+    for point in &settings.waku_points {
+        if !client.set_point_dialect(*point, client::Dialect::Waku) {
+            tracing::warn!(%point, "too many points speak another dialect: this one is asked in the common one");
+        }
+    }
     let config = rendezvous::Config { timing: settings.timing, ..rendezvous::Config::default() };
     let (mut rendezvous, source) = rendezvous::source(client, config);
     sources.push(source);

@@ -84,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) trusted: Vec<PeerId>,
     pub(crate) bootstrap: Addresses,
     pub(crate) points: Addresses,
+    /// Those of the points that speak the dialect of Waku.
+    pub(crate) waku_points: Vec<PeerId>,
     pub(crate) uses_connected_points: bool,
     pub(crate) serves: Option<server::Config>,
     pub(crate) rendezvous: client::Config,
@@ -119,6 +121,7 @@ impl Default for Builder {
             trusted: Vec::new(),
             bootstrap: Addresses::new(),
             points: Addresses::new(),
+            waku_points: Vec::new(),
             uses_connected_points: false,
             serves: None,
             rendezvous: client::Config::default(),
@@ -223,6 +226,13 @@ impl Builder {
     pub fn point(mut self, address: Multiaddr) -> Self {
         self.point_addrs.push(address);
         self
+    }
+
+    /// A rendezvous point of the older dialect of Waku, `/vac/waku/rendezvous/0.0.1`, whose registrations last 20 s: with a
+    /// [`timing`](Self::timing) of less than that between advertisements.
+    pub fn waku_point(mut self, address: Multiaddr) -> Self {
+        self.settings.waku_points.extend(split(&address).map(|(peer, _)| peer));
+        self.point(address)
     }
 
     /// Whether every peer that serves rendezvous is used as a point while it is connected, as nim-libp2p does. Default: no.

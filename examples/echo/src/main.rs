@@ -81,6 +81,7 @@ fn protocol_id(id: &str) -> Result<StreamProtocol, InvalidProtocol> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
+    let interrupted = interrupted()?;
     let node = node(&args)?;
     node.services().register(api::service(node.id()))?;
     let events = node.events();
@@ -94,7 +95,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     node.connect_to(args.rendezvous.clone()).await?;
     tokio::select! {
         result = talk(&args, &node, events, advertisement) => result?,
-        result = interrupted() => result?,
+        result = interrupted => result?,
     }
 
     // What is advertised is withdrawn, and the peers are told.
@@ -171,20 +172,22 @@ async fn talk(
     }
 }
 
-/// Ctrl-C, and on Unix also what service managers send, and terminals that are closed.
-async fn interrupted() -> io::Result<()> {
+/// From now on waits for Ctrl-C, and on Unix also for what service managers send, and terminals that are closed.
+fn interrupted() -> io::Result<impl Future<Output = io::Result<()>>> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut hang_up = signal(SignalKind::hangup())?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
-        }
-        Ok(())
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
+            }
+            Ok(())
+        })
     }
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    Ok(tokio::signal::ctrl_c())
 }
