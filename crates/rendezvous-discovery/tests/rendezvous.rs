@@ -38,7 +38,7 @@ async fn who_advertises_is_found_by_others_and_not_by_itself() {
         for (find, expected) in finds.iter_mut().zip([&other, &one]) {
             let peer = found(find).await;
             assert_eq!(peer.id(), expected.id());
-            assert_eq!(peer.addresses(), [expected.address.clone()]);
+            assert_eq!(peer.addresses(), std::slice::from_ref(&expected.address));
             assert!(peer.seq().is_some());
             assert_eq!(peer.namespaces().collect::<Vec<_>>(), [&chat]);
             assert_eq!(peer.sources().collect::<Vec<_>>(), [&rendezvous::NAME]);
