@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Most that is told to sources before their reports are taken.
-const ACTS_PER_TURN_MAX: usize = 256;
+const ACTS_PER_TURN_MAX: usize = 64;
 
 /// Most reports that are taken from one source before the others have their turn.
 const REPORTS_PER_TURN_MAX: usize = 64;

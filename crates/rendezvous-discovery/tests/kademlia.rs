@@ -60,7 +60,11 @@ impl Member {
     }
 
     async fn know(&self, peer: PeerId, address: Multiaddr) {
-        self.node.with(move |swarm| swarm.behaviour_mut().kad.inner_mut().add_address(&peer, address)).await;
+        self.node
+            .with(move |swarm| {
+                let _ = swarm.behaviour_mut().kad.inner_mut().add_address(&peer, address);
+            })
+            .await;
     }
 
     /// Whether this node has a record that the peer provides the name.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use futures::StreamExt;
 use libp2p_identity::PeerId;
+use rendezvous_core::client::LOOKUPS_MAX;
 use rendezvous_discovery::{AddressKind, FindEvent, Query, rendezvous};
 use rendezvous_swarm::client::LookupConfig;
 
@@ -249,6 +250,41 @@ async fn a_stream_that_nobody_reads_is_told_how_it_stands_when_somebody_does() {
         assert!(told.is_empty(), "{told:?}");
         seeker.manager.stop().await;
         assert!(find.next().await.is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_for_which_there_is_no_lookup_left_is_looked_for_when_there_is() {
+    within(async {
+        let point = Point::new().await;
+        let [seeker, hider] = [Member::of(&[point.place()]).await, Member::of(&[point.place()]).await];
+        let chat = namespace("chat");
+        let mut advertisement = hider.manager.advertise(chat.clone()).unwrap();
+        advertisement.advertised().await.unwrap();
+        let names: Vec<_> = (0..LOOKUPS_MAX).map(|number| namespace(&format!("name-{number}"))).collect();
+        let mut others: Vec<_> = names.iter().map(|name| seeker.manager.find(name.clone()).unwrap()).collect();
+        assert_eq!(seeker.manager.refresh(names[LOOKUPS_MAX - 1].clone()).await.unwrap(), []);
+        let mut find = seeker.manager.find(chat.clone()).unwrap();
+        assert_eq!(seeker.manager.refresh(chat).await.unwrap(), [], "it fails, and does not hang");
+        assert_eq!(waiting(&mut find), []);
+        others.pop();
+        assert_eq!(found(&mut find).await.id(), hider.id());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_client_that_shuts_down_had_found_is_gone() {
+    within(async {
+        let point = Point::new().await;
+        let [seeker, hider] = [Member::of(&[point.place()]).await, Member::of(&[point.place()]).await];
+        let chat = namespace("chat");
+        let _advertisement = hider.manager.advertise(chat.clone()).unwrap();
+        let mut find = seeker.manager.find(chat).unwrap();
+        let peer = found(&mut find).await;
+        seeker.node.with(|swarm| swarm.behaviour_mut().inner_mut().shutdown()).await;
+        assert_eq!(expired(&mut find).await, peer);
     })
     .await;
 }

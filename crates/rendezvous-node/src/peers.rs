@@ -191,6 +191,12 @@ impl Peers {
         all < self.peers_max && (direction == Direction::Outbound || inbound < self.inbound_max)
     }
 
+    /// Takes out a peer that has said goodbye, and whose connections are being closed.
+    pub(crate) fn take_left(&mut self, peer: &PeerId) -> Option<Connected> {
+        let has_left = matches!(self.connected.get(peer)?.departure, Some(Departure::Remote(_)));
+        if has_left { self.connected.remove(peer) } else { None }
+    }
+
     pub(crate) fn handle_connection(
         &mut self,
         now: Instant,

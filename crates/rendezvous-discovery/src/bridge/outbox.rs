@@ -88,6 +88,18 @@ impl Outbox {
         self.reports.insert(topic, (number, report));
     }
 
+    /// Tells that everybody is gone of whom this does not hold.
+    pub(crate) fn retain(&mut self, is_there: impl Fn(&PeerId, Option<&Namespace>) -> bool) {
+        let waiting = self.reports.keys().filter_map(|topic| match topic {
+            Topic::Peer(peer, namespace) => Some((*peer, namespace.clone())),
+            _ => None,
+        });
+        let all: BTreeSet<Told> = waiting.chain(self.told.keys().cloned()).collect();
+        for (peer, namespace) in all.into_iter().filter(|(peer, name)| !is_there(peer, name.as_ref())) {
+            self.push(Report::Gone { peer, namespace });
+        }
+    }
+
     /// How many peers were not told, since too many waited for a manager that does not read.
     #[must_use]
     pub fn dropped(&self) -> u64 {

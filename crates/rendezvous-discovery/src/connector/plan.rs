@@ -12,6 +12,9 @@ use libp2p_identity::PeerId;
 use super::{Config, Stats};
 use crate::config::{self, ADDRESSES_MAX};
 
+/// Most peers whose back-off is remembered when they are known no longer.
+const LEFT_ALONE_MAX: usize = 4_096;
+
 /// Why a peer is to be connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Claim {
@@ -34,6 +37,11 @@ pub(super) struct Plan {
     connected: usize,
     /// Everybody who is connected, found or not. As many as the swarm has connections.
     all_connected: HashSet<PeerId>,
+    /// Who is known no longer and was to be left alone: how often it has failed, and until when. Whoever lists a peer cannot
+    /// have it dialled sooner by listing it anew.
+    left_alone: BTreeMap<PeerId, (u32, Instant)>,
+    /// The same, by when that ends.
+    left_alone_until: BTreeSet<(Instant, PeerId)>,
     refused: u64,
     draws: u64,
     random: RandomState,
@@ -57,6 +65,8 @@ impl Plan {
             dialling: BTreeSet::new(),
             connected: 0,
             all_connected: HashSet::new(),
+            left_alone: BTreeMap::new(),
+            left_alone_until: BTreeSet::new(),
             refused: 0,
             draws: 0,
             random: RandomState::new(),
@@ -75,11 +85,12 @@ impl Plan {
             return;
         }
         let claims = BTreeMap::from([(claim, addresses.to_vec())]);
-        self.known.insert(peer, Known { claims, failures: 0, due: None });
+        let (failures, not_before) = self.remember(&peer).unwrap_or((0, now));
+        self.known.insert(peer, Known { claims, failures, due: None });
         if self.all_connected.contains(&peer) {
             self.connected += 1;
         } else if !self.dialling.contains(&peer) {
-            self.set_due(peer, now);
+            self.set_due(peer, not_before.max(now));
         }
     }
 
@@ -93,6 +104,7 @@ impl Plan {
         let Some(known) = self.known.remove(peer) else { return };
         if let Some(due) = known.due {
             self.due.remove(&(due, *peer));
+            self.leave_alone(*peer, known.failures, due);
         }
         if self.all_connected.contains(peer) {
             self.connected -= 1;
@@ -163,7 +175,10 @@ impl Plan {
     }
 
     fn put_off(&mut self, now: Instant, peer: PeerId) {
-        let Some(known) = self.known.get_mut(&peer) else { return };
+        let Some(known) = self.known.get_mut(&peer) else {
+            // It was known when it was dialled.
+            return self.leave_alone(peer, 1, config::after(now, self.config.backoff_min));
+        };
         let ceiling = self.config.backoff_min.saturating_mul(2_u32.saturating_pow(known.failures));
         let ceiling = ceiling.min(self.config.backoff_max).max(self.config.backoff_min);
         known.failures = known.failures.saturating_add(1);
@@ -172,6 +187,28 @@ impl Plan {
         let spread = ceiling.saturating_sub(self.config.backoff_min).saturating_add(self.config.backoff_min / 2);
         let part = Duration::from_nanos(self.random.hash_one(self.draws) % (nanos(spread) + 1));
         self.set_due(peer, config::after(now, self.config.backoff_min.saturating_add(part)));
+    }
+
+    /// Remembers until when a peer is to be left alone, for as many as may be known. Whose time is over soonest is forgotten first.
+    fn leave_alone(&mut self, peer: PeerId, failures: u32, until: Instant) {
+        if failures == 0 {
+            return;
+        }
+        self.remember(&peer);
+        if self.left_alone.len() >= self.config.known_max.min(LEFT_ALONE_MAX)
+            && let Some((_, soonest)) = self.left_alone_until.pop_first()
+        {
+            self.left_alone.remove(&soonest);
+        }
+        self.left_alone.insert(peer, (failures, until));
+        self.left_alone_until.insert((until, peer));
+    }
+
+    /// How often a peer has failed that is not known, and until when it is to be left alone.
+    fn remember(&mut self, peer: &PeerId) -> Option<(u32, Instant)> {
+        let (failures, until) = self.left_alone.remove(peer)?;
+        self.left_alone_until.remove(&(until, *peer));
+        Some((failures, until))
     }
 
     fn set_due(&mut self, peer: PeerId, at: Instant) {
@@ -273,6 +310,34 @@ mod tests {
         plan.handle_closed(now, peer);
         let Config { backoff_min, .. } = plan.config;
         assert!(plan.next_due().expect("it is due again") - now <= backoff_min + backoff_min / 2);
+    }
+
+    #[test]
+    fn who_is_listed_anew_is_not_dialled_sooner() {
+        let (mut plan, now) = plan(8, 64, 4);
+        let peer = peer();
+        plan.found(now, CLAIM, peer, &[]);
+        assert_eq!(dials(&mut plan, now), [peer]);
+        plan.handle_failed(now, peer);
+        let due = plan.next_due().expect("it is due again");
+        for _ in 0..10 {
+            plan.expired(CLAIM, &peer);
+            plan.found(now, CLAIM, peer, &[]);
+            assert_eq!(plan.next_due(), Some(due));
+        }
+        assert_eq!(dials(&mut plan, due), [peer]);
+        plan.handle_failed(due, peer);
+        assert_eq!(plan.known[&peer].failures, 2);
+        // What is remembered is bounded.
+        for _ in 0..20 {
+            let other = Keypair::generate_ed25519().public().to_peer_id();
+            plan.expired(CLAIM, &peer);
+            plan.found(now, CLAIM, other, &[]);
+            dials(&mut plan, now);
+            plan.handle_failed(now, other);
+            plan.expired(CLAIM, &other);
+        }
+        assert!(plan.left_alone.len() <= 4);
     }
 
     #[test]

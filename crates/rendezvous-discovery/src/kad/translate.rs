@@ -113,7 +113,13 @@ impl Translator {
     /// now: they are not waited for.
     fn retry<S: RecordStore + Send + 'static>(&mut self, kademlia: &mut Kademlia<S>, out: &mut Outbox) {
         self.is_starved = false;
-        self.queries.retain(|_, purpose| matches!(purpose, Purpose::Locate(_)));
+        self.queries.retain(|id, purpose| {
+            let is_kept = matches!(purpose, Purpose::Locate(_));
+            if !is_kept && let Some(mut query) = kademlia.query_mut(id) {
+                query.finish();
+            }
+            is_kept
+        });
         for namespace in self.provided.clone() {
             self.provide(kademlia, namespace, out);
         }

@@ -30,6 +30,11 @@
 //! # What is told
 //! Verified records, with their addresses and scaled `seq`; what points list without a signature, in the legacy mode, has no
 //! `seq`. A peer holds until no point lists it any more: the lookup knows the lifetimes, and tells when they end.
+//!
+//! # Bounds
+//! Each name that is looked for is a lookup, and so is everything. The client has room for 64 of them, and for 1024 pairs of
+//! lookup and point: a request beyond that fails on this side, and is made again every [`ttr`](crate::Timing::ttr). What one
+//! lookup keeps is bounded by [`Config::lookup`].
 
 mod points;
 mod translate;

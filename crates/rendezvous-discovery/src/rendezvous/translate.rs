@@ -154,11 +154,6 @@ impl Translator {
 
     fn release(&mut self, client: &mut Behaviour, namespace: &Option<Namespace>, out: &mut Outbox) {
         let Some(lookup) = self.lookups.remove(namespace) else { return };
-        self.forget(client, lookup, out);
-    }
-
-    /// What a lookup has found that is in none any more.
-    fn forget(&mut self, client: &mut Behaviour, lookup: Lookup, out: &mut Outbox) {
         // From here on nobody tells when they end.
         for merged in client.found(lookup.id).collect::<Vec<_>>() {
             let ttl = RELEASED_TTL.min(Duration::from_secs(merged.ttl.as_secs()));
@@ -171,14 +166,16 @@ impl Translator {
         }
     }
 
-    /// A lookup has come to its end by itself: there was no room for it. The next request begins another.
-    fn ended(&mut self, client: &mut Behaviour, id: LookupId, out: &mut Outbox) {
-        let Some(namespace) = self.lookups.iter().find(|(_, it)| it.id == id).map(|(name, _)| name.clone()) else {
-            return;
-        };
-        if let Some(lookup) = self.lookups.remove(&namespace) {
-            self.forget(client, lookup, out);
-        }
+    /// A lookup has come to its end by itself: there was no room for it, or the client shuts down. It has forgotten whom it had
+    /// found. The next request begins another.
+    fn ended(&mut self, client: &Behaviour, id: LookupId, out: &mut Outbox) {
+        let Some(asked) = self.lookups.iter().find(|(_, it)| it.id == id).map(|(name, _)| name.clone()) else { return };
+        self.lookups.remove(&asked);
+        let others = self.lookups.values().flat_map(|lookup| client.found(lookup.id));
+        let others: BTreeSet<_> = others.map(|merged| (merged.record.peer_id(), Some(merged.namespace))).collect();
+        out.retain(|peer, name| {
+            asked.as_ref().is_some_and(|asked| name != Some(asked)) || others.contains(&(*peer, name.cloned()))
+        });
     }
 
     /// A lookup has peers no longer. They are told to be gone, but for those that another lookup has.

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "a module of tests is reachable from nowhere")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+#[cfg(feature = "kad")]
 pub mod dht;
 pub mod member;
 pub mod point;

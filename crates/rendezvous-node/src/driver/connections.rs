@@ -28,6 +28,10 @@ impl Driver {
         }
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         let remote_addr = endpoint.get_remote_address().clone();
+        // Whoever has said goodbye and is there again begins anew.
+        if let Some(left) = self.peers.take_left(&peer) {
+            self.leave(Instant::now(), peer, left, Departure::Lost);
+        }
         match self.peers.handle_connection(Instant::now(), peer, id, direction, remote_addr.clone()) {
             Arrival::Added => {
                 self.leave_at_once(&peer);

@@ -15,10 +15,10 @@ pub const OPENS_PER_PEER_MAX: usize = 64;
 pub const OPENS_MAX: usize = 4096;
 
 /// Streams that wait at one acceptor: a burst, while the acceptor's task has its turn.
-pub const QUEUE_MAX: usize = 256;
+pub const QUEUE_MAX: usize = 1_024;
 
-/// Streams of one peer that wait at all acceptors: it takes more than a few peers to fill one.
-pub const QUEUE_PER_PEER_MAX: usize = 16;
+/// Streams of one peer that wait at all acceptors: as many as it may open at once. It takes sixteen peers to fill one.
+pub const QUEUE_PER_PEER_MAX: usize = 64;
 
 /// Inbound streams of one connection: requests that a peer makes at once, with room to spare.
 pub const INBOUND_PER_CONNECTION_MAX: usize = 256;
