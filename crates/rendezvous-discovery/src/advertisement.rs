@@ -10,48 +10,9 @@ use core::{
 use std::{sync::Arc, time::Instant};
 
 use futures::{Stream, StreamExt};
-use libp2p_identity::PeerId;
 use rendezvous_wire::Namespace;
 
-use crate::{
-    config::WAIT_MAX,
-    manager::Shared,
-    source::{Failure, SourceName},
-    state::AdvertisementId,
-};
-
-/// What has become of an advertisement at a source.
-#[derive(Clone, Debug)]
-pub enum AdvertisementEvent {
-    /// This peer can be found there: told of every renewal.
-    Advertised {
-        /// The source.
-        source: SourceName,
-        /// The place of it, such as a rendezvous point, if it has several.
-        place: Option<PeerId>,
-        /// For how long.
-        ttl: Duration,
-    },
-    /// It has failed there. It is tried again when it is due, or sooner if the source does so by itself.
-    Failed {
-        /// The source.
-        source: SourceName,
-        /// The place of it, if it has several.
-        place: Option<PeerId>,
-        /// Why.
-        failure: Failure,
-    },
-}
-
-impl AdvertisementEvent {
-    /// The place of the source.
-    #[must_use]
-    pub const fn place(&self) -> Option<PeerId> {
-        match self {
-            Self::Advertised { place, .. } | Self::Failed { place, .. } => *place,
-        }
-    }
-}
+use crate::{config::WAIT_MAX, event::AdvertisementEvent, shared::Shared, source::SourceName, state::AdvertisementId};
 
 /// A name under which this peer is to be found, by all sources that can advertise. Dropping it withdraws the name, unless
 /// another handle keeps it.

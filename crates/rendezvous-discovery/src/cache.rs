@@ -14,8 +14,7 @@ use crate::{
     attribute::Attributes,
     config::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, TTL_MAX},
     peer::{Peer, View},
-    source::{Found, SourceName},
-    state::SourceId,
+    source::{Found, SourceId, SourceName},
 };
 
 /// Most names under which one source may tell of one peer. What a peer is, is found out by going through all it is told of.

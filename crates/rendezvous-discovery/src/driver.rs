@@ -11,9 +11,9 @@ use futures::FutureExt;
 use futures_timer::Delay;
 
 use crate::{
-    manager::Shared,
-    source::Source,
-    state::{Act, Item, SourceId, State},
+    shared::Shared,
+    source::{Source, SourceId},
+    state::{Act, Item, State},
 };
 
 /// Most that is told to sources before their reports are taken.

@@ -8,28 +8,7 @@ use std::{sync::Arc, time::Instant};
 
 use futures::{Stream, StreamExt as _};
 
-use crate::{manager::Shared, peer::Peer, state::FindId};
-
-/// What a query is told.
-#[derive(Clone, Debug, PartialEq)]
-pub enum FindEvent {
-    /// A peer matches that did not before.
-    Found(Peer),
-    /// A peer that matches has another record, other addresses, or other attributes that a source has told beyond those.
-    Updated(Peer),
-    /// A peer is there no longer, or matches no longer: as it was told last.
-    Expired(Peer),
-}
-
-impl FindEvent {
-    /// Who it is about.
-    #[must_use]
-    pub const fn peer(&self) -> &Peer {
-        match self {
-            Self::Found(peer) | Self::Updated(peer) | Self::Expired(peer) => peer,
-        }
-    }
-}
+use crate::{event::FindEvent, peer::Peer, shared::Shared, state::FindId};
 
 /// A query: the peers that match, as they come, change and go. Dropping it ends the work for it.
 ///
@@ -50,6 +29,27 @@ impl Find {
     }
 
     /// Waits for the next peer that is found, passing over what changes and what ends. `None` if the manager has ended.
+    ///
+    /// ```
+    /// use libp2p_identity::Keypair;
+    /// use rendezvous_discovery::{DiscoveryManager, Namespace, StaticList};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (peer, chat) = (Keypair::generate_ed25519().public().to_peer_id(), Namespace::new("chat")?);
+    /// let (manager, driver) = DiscoveryManager::new(Default::default());
+    /// tokio::spawn(driver);
+    /// let mut list = StaticList::default();
+    /// list.add(peer, ["/ip4/192.0.2.1/tcp/4001".parse()?], [chat.clone()]);
+    /// manager.add_source(list)?;
+    ///
+    /// let mut found = manager.find(chat)?;
+    /// assert_eq!(found.next_found().await.map(|peer| peer.id()), Some(peer));
+    /// manager.stop().await;
+    /// assert_eq!(found.next_found().await, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next_found(&mut self) -> Option<Peer> {
         loop {
             if let FindEvent::Found(peer) = self.next().await? {

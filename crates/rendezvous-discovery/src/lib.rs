@@ -8,6 +8,8 @@ mod cache;
 mod config;
 pub mod connector;
 mod driver;
+mod error;
+mod event;
 mod find;
 #[cfg(feature = "kad")]
 pub mod kad;
@@ -17,24 +19,28 @@ pub mod mdns;
 mod peer;
 mod query;
 pub mod rendezvous;
+mod shared;
 mod source;
 mod state;
 mod static_list;
+mod stats;
 
 #[doc(no_inline)]
 pub use rendezvous_wire::Namespace;
 
 pub use self::{
     address::AddressKind,
-    advertisement::{Advertisement, AdvertisementEvent},
+    advertisement::Advertisement,
     attribute::{Attribute, Attributes, Value},
     config::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, Config, INTERVAL_MIN, TTL_MAX},
     driver::Driver,
-    find::{Find, FindEvent},
-    manager::{DiscoveryManager, Stats, Stopped},
+    error::Stopped,
+    event::{AdvertisementEvent, FindEvent},
+    find::Find,
+    manager::DiscoveryManager,
     peer::Peer,
     query::{Predicate, Query},
-    source::{Failure, FailureKind, Found, Report, Source, SourceName, TTA, TTL, TTR, Timing, Urgency},
-    state::SourceId,
+    source::{Failure, FailureKind, Found, Report, Source, SourceId, SourceName, TTA, TTL, TTR, Timing, Urgency},
     static_list::StaticList,
+    stats::Stats,
 };

@@ -1,27 +1,22 @@
 //! The manager's handle: [`DiscoveryManager`].
 
 use core::{future::poll_fn, task::Poll};
-use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Instant,
-};
+use std::{fmt, sync::Arc, time::Instant};
 
-use futures::task::AtomicWaker;
 use rendezvous_wire::Namespace;
 
 use crate::{
     advertisement::Advertisement,
     config::Config,
     driver::Driver,
+    error::Stopped,
     find::Find,
     peer::Peer,
     query::Query,
-    source::{Source, SourceName},
-    state::{RefreshId, SourceId, State},
+    shared::Shared,
+    source::{Source, SourceId, SourceName},
+    state::RefreshId,
+    stats::Stats,
 };
 
 /// Finds peers by several sources as if they were one, and lets this peer be found by them.
@@ -36,65 +31,10 @@ pub struct DiscoveryManager {
     shared: Arc<Shared>,
 }
 
-/// What handles and driver share.
-pub(crate) struct Shared {
-    state: Mutex<State>,
-    /// Sources that the driver is to take over, and those that it is to drop.
-    pub(crate) moves: Mutex<Moves>,
-    pub(crate) driver: AtomicWaker,
-    handles: AtomicUsize,
-}
-
-/// Sources on their way.
-#[derive(Default)]
-pub(crate) struct Moves {
-    pub(crate) added: Vec<(SourceId, Box<dyn Source>)>,
-    pub(crate) removed: Vec<SourceId>,
-}
-
-impl Shared {
-    /// Does something with the state, and what is left over from it when the state is not locked any more.
-    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        // A panic of a predicate of the user's leaves the state as it was.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = act(&mut state);
-        let leftovers = state.take_leftovers();
-        drop(state);
-        leftovers.finish();
-        result
-    }
-
-    /// The same, unless the manager has ended.
-    fn running<R>(&self, act: impl FnOnce(&mut State) -> R) -> Result<R, Stopped> {
-        self.with(|state| if state.is_running() { Ok(act(state)) } else { Err(Stopped) })
-    }
-
-    pub(crate) fn moves(&self) -> MutexGuard<'_, Moves> {
-        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn wake_driver(&self) {
-        self.driver.wake();
-    }
-
-    /// Whether nobody can want anything any more.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.handles.load(Ordering::Acquire) == 0 && {
-            let stats = self.with(|state| state.stats());
-            stats.finds == 0 && stats.advertisements == 0
-        }
-    }
-}
-
 impl DiscoveryManager {
     /// A manager without sources, and what drives it.
     pub fn new(config: Config) -> (Self, Driver) {
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(Instant::now(), config)),
-            moves: Mutex::default(),
-            driver: AtomicWaker::new(),
-            handles: AtomicUsize::new(1),
-        });
+        let shared = Shared::new(config);
         (Self { shared: shared.clone() }, Driver::new(shared))
     }
 
@@ -216,27 +156,20 @@ impl DiscoveryManager {
 
 impl Clone for DiscoveryManager {
     fn clone(&self) -> Self {
-        self.shared.handles.fetch_add(1, Ordering::Relaxed);
+        self.shared.add_handle();
         Self { shared: self.shared.clone() }
     }
 }
 
 impl Drop for DiscoveryManager {
     fn drop(&mut self) {
-        self.shared.handles.fetch_sub(1, Ordering::Release);
-        self.shared.wake_driver();
+        self.shared.remove_handle();
     }
 }
 
 impl fmt::Debug for DiscoveryManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DiscoveryManager").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 
@@ -251,27 +184,4 @@ impl Drop for Refresh {
         self.shared.with(|state| state.end_refresh(Instant::now(), self.id));
         self.shared.wake_driver();
     }
-}
-
-/// The manager was stopped, or its driver dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the discovery manager has ended")]
-pub struct Stopped;
-
-/// Sizes and counts of a manager.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Sources.
-    pub sources: usize,
-    /// Advertisements whose handles live.
-    pub advertisements: usize,
-    /// Queries whose streams live.
-    pub finds: usize,
-    /// Peers that were found and have not ended.
-    pub peers: usize,
-    /// What sources tell of them: (source, peer, name).
-    pub listings: usize,
-    /// What was not taken for want of room: see [`Config::listings_per_source_max`].
-    pub refused: u64,
 }

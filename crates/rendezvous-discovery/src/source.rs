@@ -53,6 +53,16 @@ impl fmt::Display for SourceName {
     }
 }
 
+/// Which source of a manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(u64);
+
+impl SourceId {
+    pub(crate) const fn new(id: u64) -> Self {
+        Self(id)
+    }
+}
+
 /// How often a source is asked, and told.
 ///
 /// ```

@@ -5,8 +5,7 @@ use std::{pin::Pin, time::Duration};
 use libp2p::{
     Swarm, identify,
     identity::Keypair,
-    kad::{self, store::MemoryStore},
-    ping,
+    kad, ping,
     swarm::{self, NetworkBehaviour, behaviour::toggle::Toggle},
 };
 use rendezvous_discovery::{bridge::BridgeSource, connector, kad as kad_source, rendezvous};
@@ -14,6 +13,7 @@ use rendezvous_swarm::{client, limits, server};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    dht_store::Store,
     error::StartError,
     settings::{Kademlia, Settings},
     streams, transport,
@@ -30,7 +30,7 @@ pub(crate) struct Behaviour {
     pub(crate) ping: ping::Behaviour,
     pub(crate) point: Toggle<server::Behaviour>,
     pub(crate) rendezvous: rendezvous::Behaviour,
-    pub(crate) kad: Toggle<kad_source::Behaviour<MemoryStore>>,
+    pub(crate) kad: Toggle<kad_source::Behaviour<Store>>,
     #[cfg(feature = "mdns")]
     pub(crate) mdns: Toggle<rendezvous_discovery::mdns::Behaviour>,
     /// Peers that are to be kept connected.
@@ -56,7 +56,12 @@ pub(crate) fn assemble(keypair: &Keypair, settings: &Settings) -> Result<Assembl
         .with_agent_version(settings.name.clone())
         .with_push_listen_addr_updates(true);
     let ping = ping::Config::new().with_interval(settings.ping_every).with_timeout(settings.ping_timeout);
-    let client = client::Behaviour::new(keypair.clone(), settings.rendezvous.clone());
+    let mut client = client::Behaviour::new(keypair.clone(), settings.rendezvous.clone());
+    for point in &settings.waku_points {
+        if !client.set_point_dialect(*point, client::Dialect::Waku) {
+            tracing::warn!(%point, "too many points speak another dialect: this one is asked in the common one");
+        }
+    }
     let config = rendezvous::Config { timing: settings.timing, ..rendezvous::Config::default() };
     let (mut rendezvous, source) = rendezvous::source(client, config);
     sources.push(source);
@@ -116,14 +121,14 @@ fn kademlia_of(
     local: libp2p::PeerId,
     kademlia: &Kademlia,
     settings: &Settings,
-) -> (kad_source::Behaviour<MemoryStore>, BridgeSource) {
+) -> (kad_source::Behaviour<Store>, BridgeSource) {
     let mut config = kad::Config::new(kademlia.protocol.clone());
     config
         .set_provider_record_ttl(Some(kademlia.record_ttl))
         .set_provider_publication_interval(Some(kademlia.record_ttl / 4))
         .set_periodic_bootstrap_interval(Some(kademlia.bootstrap_every))
         .set_query_timeout(Duration::from_secs(30));
-    let mut behaviour = kad::Behaviour::with_config(local, MemoryStore::new(local), config);
+    let mut behaviour = kad::Behaviour::with_config(local, Store::new(local), config);
     for (peer, addresses) in &settings.bootstrap {
         for address in addresses {
             behaviour.add_address(peer, address.clone());

@@ -13,6 +13,7 @@ use tokio::{
     sync::{Mutex, broadcast, mpsc, oneshot},
     task::{JoinHandle, JoinSet},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     DisconnectReason,
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
 pub(crate) struct Running {
     commands: mpsc::Sender<Command>,
     pub(crate) control: streams::Control,
+    stop: CancellationToken,
     discovery: DiscoveryManager,
 }
 
@@ -135,6 +137,7 @@ impl Node {
             discovery.add_source(source).expect("the manager was made just before");
         }
         let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
+        let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             discovering.await;
@@ -157,6 +160,7 @@ impl Node {
             tasks,
             awaited: 0,
             stage: Stage::Running,
+            stop: stop.clone(),
             connections,
             cancel,
         };
@@ -164,7 +168,7 @@ impl Node {
             driver.end().await;
             return Err(error);
         }
-        *self.shared.lock() = Some(Running { commands: commands_in, control, discovery });
+        *self.shared.lock() = Some(Running { commands: commands_in, control, stop, discovery });
         *task = Some(tokio::spawn(driver.run()));
         Ok(())
     }
@@ -175,7 +179,8 @@ impl Node {
         let mut task = self.shared.task.lock().await;
         let running = self.shared.lock().take();
         if let Some(running) = running {
-            let _ = running.commands.send(Command::Stop).await;
+            // Nothing is awaited between taking it out and this: who gives up waiting has told it to stop.
+            running.stop.cancel();
         }
         // It is not taken out before it has ended: who gives up waiting here leaves a node that is still stopping.
         if let Some(running) = task.as_mut()

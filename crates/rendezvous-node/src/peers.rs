@@ -333,7 +333,7 @@ impl Connected {
         true
     }
 
-    /// How many pings have failed in a row on a connection, this one included.
+    /// How many pings have failed in a row on a connection, this one included, of those that are told.
     pub(crate) fn handle_ping(&mut self, id: ConnectionId, round_trip: Option<Duration>) -> u32 {
         let Some(connection) = self.connections.get_mut(&id) else { return 0 };
         if round_trip.is_some() {

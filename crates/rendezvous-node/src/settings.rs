@@ -15,7 +15,7 @@ pub const PEERS_MAX: usize = 25;
 /// Most inbound handshakes at once, where nothing else is said.
 pub const PENDING_MAX: usize = 50;
 
-/// Pings that may fail in a row before a peer is dropped.
+/// Pings that fail in a row, upon which a peer is dropped.
 pub const PINGS_FAILED_MAX: u32 = 2;
 
 /// Settings of Kademlia.
@@ -84,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) trusted: Vec<PeerId>,
     pub(crate) bootstrap: Addresses,
     pub(crate) points: Addresses,
+    /// Those of the points that speak the dialect of Waku.
+    pub(crate) waku_points: Vec<PeerId>,
     pub(crate) uses_connected_points: bool,
     pub(crate) serves: Option<server::Config>,
     pub(crate) rendezvous: client::Config,
@@ -119,6 +121,7 @@ impl Default for Builder {
             trusted: Vec::new(),
             bootstrap: Addresses::new(),
             points: Addresses::new(),
+            waku_points: Vec::new(),
             uses_connected_points: false,
             serves: None,
             rendezvous: client::Config::default(),
@@ -225,6 +228,13 @@ impl Builder {
         self
     }
 
+    /// A rendezvous point of the older dialect of Waku, `/vac/waku/rendezvous/0.0.1`, whose registrations last 20 s: with a
+    /// [`timing`](Self::timing) of less than that between advertisements.
+    pub fn waku_point(mut self, address: Multiaddr) -> Self {
+        self.settings.waku_points.extend(split(&address).map(|(peer, _)| peer));
+        self.point(address)
+    }
+
     /// Whether every peer that serves rendezvous is used as a point while it is connected, as nim-libp2p does. Default: no.
     pub fn use_connected_points(mut self, uses: bool) -> Self {
         self.settings.uses_connected_points = uses;
@@ -262,8 +272,9 @@ impl Builder {
         self
     }
 
-    /// How often peers are pinged, and how long an answer may take. [`PINGS_FAILED_MAX`] in a row without one drop the peer.
-    /// Default: 15 s and 20 s.
+    /// How often peers are pinged, and how long an answer may take. [`PINGS_FAILED_MAX`] in a row without one drop the peer, or
+    /// of several connections to it the one that they were on; all but the first of them take 10 s more, in which the peer does
+    /// not accept a stream. Default: 15 s and 20 s.
     pub fn ping(mut self, every: Duration, timeout: Duration) -> Self {
         (self.settings.ping_every, self.settings.ping_timeout) = (every, timeout);
         self
@@ -390,6 +401,8 @@ impl Settings {
             // Whoever is turned away is connected while he is told why.
             limits.connections_max = self.peers_max.saturating_mul(2).saturating_add(self.pending_max);
             limits.pending_max = self.pending_max;
+            // One network does not keep all others out.
+            limits.connections_per_prefix_max = limits.connections_max - limits.connections_max / 4;
             limits
         })
     }

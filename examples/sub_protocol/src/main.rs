@@ -17,13 +17,13 @@ const TEXT: u16 = 0;
 
 /// A node is made of a few settings.
 fn node(name: &str) -> Result<Node, Box<dyn Error>> {
-    let foo = SubProtocol::new("foo", Version { number: 1, codes: 1 }, run)?;
+    let sub_protocol = SubProtocol::new("foo", Version { number: 1, codes: 1 }, run)?;
     let node = Node::builder()
         .peers_max(10)
         .identity(Identity::Generated)
         .name(name)
         .listen("/ip4/127.0.0.1/tcp/0".parse()?)
-        .sub_protocol(foo)
+        .sub_protocol(sub_protocol)
         .build()?;
     Ok(node)
 }

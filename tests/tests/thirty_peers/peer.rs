@@ -66,7 +66,8 @@ impl Peer {
         let mut peer = Self::start(builder, 0);
         let echo = |_, text: String| async move { Ok::<_, ApplicationError>(text) };
         peer.node.services().register(Service::new("echo").unary("echo", echo)).expect("it is the only service");
-        world.joined(peer.id);
+        let info = peer.runtime.block_on(peer.node.info()).expect("it runs");
+        world.joined(peer.id, info.listen_addrs.first().expect("it listens").clone());
         let discovery = peer.node.discovery().expect("it runs");
         let mut advertisement = discovery.advertise(namespace.clone()).expect("it runs");
         let mut found = discovery.find(namespace.clone()).expect("it runs");
@@ -74,8 +75,8 @@ impl Peer {
         let finds = peer.runtime.spawn(async move {
             while let Some(event) = found.next().await {
                 match event {
-                    FindEvent::Found(peer) => world.found(by, peer.id(), true),
-                    FindEvent::Updated(peer) => world.found(by, peer.id(), false),
+                    FindEvent::Found(peer) => world.found(by, peer.id(), peer.addresses(), true),
+                    FindEvent::Updated(peer) => world.found(by, peer.id(), peer.addresses(), false),
                     FindEvent::Expired(peer) => world.expired(by, peer.id()),
                 }
             }

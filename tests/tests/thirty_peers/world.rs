@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libp2p::PeerId;
+use libp2p::{Multiaddr, PeerId};
 
 /// Who knows whom, and who is dead since when.
 #[derive(Debug, Default)]
@@ -17,8 +17,10 @@ pub(crate) struct World {
 
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    /// By each live peer: whom it has been told of.
-    known: BTreeMap<PeerId, BTreeSet<PeerId>>,
+    /// By each live peer: whom it has been told of, and where.
+    known: BTreeMap<PeerId, BTreeMap<PeerId, Vec<Multiaddr>>>,
+    /// Where each live peer is.
+    live: BTreeMap<PeerId, Multiaddr>,
     dead: BTreeMap<PeerId, Instant>,
     /// What must not be, as it was seen.
     violations: Vec<String>,
@@ -37,9 +39,10 @@ impl World {
         result
     }
 
-    pub(crate) fn joined(&self, peer: PeerId) {
+    pub(crate) fn joined(&self, peer: PeerId, address: Multiaddr) {
         self.change(|facts| {
-            facts.known.insert(peer, BTreeSet::new());
+            facts.known.insert(peer, BTreeMap::new());
+            facts.live.insert(peer, address);
             facts.dead.remove(&peer);
         });
     }
@@ -47,15 +50,16 @@ impl World {
     pub(crate) fn left(&self, peer: PeerId) {
         self.change(|facts| {
             facts.known.remove(&peer);
+            facts.live.remove(&peer);
             facts.dead.insert(peer, Instant::now());
         });
     }
 
-    pub(crate) fn found(&self, by: PeerId, peer: PeerId, is_new: bool) {
+    pub(crate) fn found(&self, by: PeerId, peer: PeerId, addresses: &[Multiaddr], is_new: bool) {
         self.change(|facts| {
             facts.told[usize::from(!is_new)] += 1;
             let Some(known) = facts.known.get_mut(&by) else { return };
-            if known.insert(peer) != is_new {
+            if known.insert(peer, addresses.to_vec()).is_none() != is_new {
                 facts.violations.push(format!("{by}: {peer} is told as new: {is_new}, and it is not so"));
             }
         });
@@ -64,7 +68,7 @@ impl World {
     pub(crate) fn expired(&self, by: PeerId, peer: PeerId) {
         self.change(|facts| {
             facts.told[2] += 1;
-            if facts.known.get_mut(&by).is_some_and(|known| !known.remove(&peer)) {
+            if facts.known.get_mut(&by).is_some_and(|known| known.remove(&peer).is_none()) {
                 facts.violations.push(format!("{by}: {peer} is gone that was not there"));
             }
         });
@@ -85,7 +89,7 @@ impl World {
         }
     }
 
-    /// Waits until every live peer knows all others, and nobody else; how long that took. `None` if it is not so in time.
+    /// Waits until every live peer knows all others and where they are, and nobody else; how long that took. `None` if it is not so in time.
     pub(crate) fn settle(&self, limit: Duration) -> Option<Duration> {
         let start = Instant::now();
         let mut facts = self.lock();
@@ -111,10 +115,10 @@ impl World {
     pub(crate) fn differences(&self) -> Vec<String> {
         let facts = self.lock();
         let live: BTreeSet<PeerId> = facts.known.keys().copied().collect();
-        let difference = |(by, known): (&PeerId, &BTreeSet<PeerId>)| {
-            let missing: Vec<_> = live.difference(known).filter(|peer| *peer != by).collect();
-            let dead: Vec<_> = known.difference(&live).collect();
-            (!missing.is_empty() || !dead.is_empty()).then(|| format!("{by} misses {missing:?} and keeps {dead:?}"))
+        let difference = |(by, known): (&PeerId, &BTreeMap<PeerId, Vec<Multiaddr>>)| {
+            let missing: Vec<_> = live.iter().filter(|peer| *peer != by && !known.contains_key(peer)).collect();
+            let wrong: Vec<_> = known.iter().filter(|(peer, addresses)| !facts.is_at(peer, addresses)).collect();
+            (!missing.is_empty() || !wrong.is_empty()).then(|| format!("{by} misses {missing:?} and keeps {wrong:?}"))
         };
         facts.known.iter().filter_map(difference).collect()
     }
@@ -123,13 +127,19 @@ impl World {
 impl Facts {
     fn is_settled(&self) -> bool {
         self.known.iter().all(|(by, known)| {
-            known.len() + 1 == self.known.len() && known.iter().all(|peer| peer != by && self.known.contains_key(peer))
+            known.len() + 1 == self.known.len()
+                && known.iter().all(|(peer, addresses)| peer != by && self.is_at(peer, addresses))
         })
+    }
+
+    /// Whether a peer lives, and is at one of these addresses.
+    fn is_at(&self, peer: &PeerId, addresses: &[Multiaddr]) -> bool {
+        self.live.get(peer).is_some_and(|address| addresses.contains(address))
     }
 
     fn check(&mut self, dead_max: Duration) {
         for (dead, since) in &self.dead {
-            for (by, _) in self.known.iter().filter(|(_, known)| known.contains(dead)) {
+            for (by, _) in self.known.iter().filter(|(_, known)| known.contains_key(dead)) {
                 if since.elapsed() > dead_max {
                     self.violations.push(format!("{by} lists {dead}, which is dead for {:?}", since.elapsed()));
                 }

@@ -9,7 +9,7 @@ use rendezvous_wire::{Dialect, Limit, Namespace};
 use super::{
     Client, LOOKUP_POINTS_MAX, LOOKUPS_MAX, Timer,
     answer::{Discovered, Skipped, Unverified},
-    config::RETRY_MIN,
+    config::{LOOKUP_EVERY_MIN, RETRY_MIN},
     cookies::Listing,
     event::Event,
     failure::Failure,
@@ -362,7 +362,7 @@ impl Client {
         (leg.failures, leg.waits_for_point) = (0, false);
         leg.due = leg.due.or_else(|| {
             let every = lookup.config.every?;
-            Some((walk.started_at + schedule::pace(every, &mut self.rng)).max(now + RETRY_MIN))
+            Some((walk.started_at + schedule::pace(every, &mut self.rng)).max(now + LOOKUP_EVERY_MIN))
         });
         self.timers.set(Timer::Leg(id, point), leg.due);
         self.tell_changes(id, Some(point), changes);

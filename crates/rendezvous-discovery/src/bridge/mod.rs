@@ -1,6 +1,6 @@
 //! Behaviours of a swarm as sources: [`Bridge`] goes into the swarm, [`BridgeSource`] into the manager.
 //!
-//! [`rendezvous`](crate::rendezvous), [`kad`](crate::kad) and [`mdns`](crate::mdns) are made so, and a behaviour of one's own can
+//! [`rendezvous`](crate::rendezvous), [`kad`](crate::kad) and `mdns` are made so, and a behaviour of one's own can
 //! be: what is wanted of it, and what it tells, is translated by a [`Translate`].
 
 mod behaviour;

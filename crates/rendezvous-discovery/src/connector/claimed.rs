@@ -8,7 +8,7 @@ use core::{
 use futures::{Stream, StreamExt};
 
 use super::plan::Claim;
-use crate::find::{Find, FindEvent};
+use crate::{event::FindEvent, find::Find};
 
 /// A query among several. Its last item, without an event, tells that it has ended.
 pub(super) struct Claimed {

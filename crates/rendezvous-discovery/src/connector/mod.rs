@@ -43,7 +43,7 @@ use self::{
     claimed::Claimed,
     plan::{Claim, Plan},
 };
-use crate::find::{Find, FindEvent};
+use crate::{event::FindEvent, find::Find};
 
 /// Settings of a [`Behaviour`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use std::{collections::VecDeque, time::Instant};
 use libp2p_identity::PeerId;
 use rendezvous_wire::Namespace;
 
-use super::{Item, SourceId, State};
+use super::{Item, State};
 use crate::{
-    advertisement::AdvertisementEvent,
-    source::{Failure, SourceName},
+    event::AdvertisementEvent,
+    source::{Failure, SourceId, SourceName},
 };
 
 /// Most events of one advertisement that wait: one for each source, and each place of it.

@@ -9,7 +9,7 @@ use std::{
 use libp2p_identity::PeerId;
 
 use super::{Item, State};
-use crate::{find::FindEvent, peer::Peer, query::Query};
+use crate::{event::FindEvent, peer::Peer, query::Query};
 
 /// Most changes that are looked through at once, under the lock.
 const STEPS_MAX: usize = 1_024;

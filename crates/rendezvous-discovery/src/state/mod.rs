@@ -28,22 +28,11 @@ pub(crate) use self::{
 use crate::{
     cache::Cache,
     config::{self, Config},
-    manager::Stats,
     peer::Peer,
     query::Query,
-    source::{Report, SourceName, Timing},
+    source::{Report, SourceId, SourceName, Timing},
+    stats::Stats,
 };
-
-/// Which source of a manager.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SourceId(u64);
-
-impl SourceId {
-    #[cfg(test)]
-    pub(crate) const fn new(id: u64) -> Self {
-        Self(id)
-    }
-}
 
 /// What the handles of a manager share with its driver, behind one lock.
 #[derive(Debug)]
@@ -124,7 +113,7 @@ impl State {
     /// A source joins. All that is wanted is told to it at once.
     pub(crate) fn add_source(&mut self, now: Instant, name: SourceName, timing: Timing) -> SourceId {
         self.advance(now);
-        let id = SourceId(self.next_id());
+        let id = SourceId::new(self.next_id());
         self.sources.insert(id, name);
         self.schedule.add_source(self.now, id, timing);
         id

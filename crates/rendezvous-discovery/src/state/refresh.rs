@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Instant};
 
 use rendezvous_wire::Namespace;
 
-use super::{FindId, Item, SourceId, State};
-use crate::{config, manager::Stopped, peer::Peer, query::Query};
+use super::{FindId, Item, State};
+use crate::{config, error::Stopped, peer::Peer, query::Query, source::SourceId};
 
 /// Which refresh of a manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

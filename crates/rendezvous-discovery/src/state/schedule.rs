@@ -8,10 +8,9 @@ use std::{
 
 use rendezvous_wire::Namespace;
 
-use super::SourceId;
 use crate::{
     config::{self, INTERVAL_MIN},
-    source::{Timing, Urgency},
+    source::{SourceId, Timing, Urgency},
 };
 
 /// Something that is wanted of sources.

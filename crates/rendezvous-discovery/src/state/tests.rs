@@ -12,7 +12,7 @@ use rendezvous_wire::Namespace;
 
 use super::*;
 use crate::{
-    find::FindEvent,
+    event::FindEvent,
     source::{FailureKind, Found, Urgency},
 };
 

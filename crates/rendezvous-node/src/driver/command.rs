@@ -24,5 +24,4 @@ pub(crate) enum Command {
     Peers { reply: oneshot::Sender<Vec<PeerInfo>> },
     Peer { peer: PeerId, reply: oneshot::Sender<Option<PeerInfo>> },
     Info { reply: oneshot::Sender<NodeInfo> },
-    Stop,
 }

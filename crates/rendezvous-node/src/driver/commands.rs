@@ -51,7 +51,6 @@ impl Driver {
             Command::Info { reply } => {
                 let _ = reply.send(self.info());
             }
-            Command::Stop => self.begin_stop(),
         }
     }
 

@@ -36,8 +36,12 @@ impl Driver {
                 self.answer_connecting(&peer, || Ok(()));
             }
             Arrival::Again { is_staying: true } => self.answer_connecting(&peer, || Ok(())),
-            // Whoever waits for it dials again when it has gone.
-            Arrival::Again { is_staying: false } => self.put_back(&peer, id),
+            Arrival::Again { is_staying: false } => {
+                // Whoever goes does not come in again behind the closing of its connections.
+                self.swarm.close_connection(id);
+                // Whoever waits for it dials again when it has gone.
+                self.put_back(&peer, id);
+            }
             Arrival::Refused(reason) => {
                 self.leave_at_once(&peer);
                 let max = self.settings.peers_max;

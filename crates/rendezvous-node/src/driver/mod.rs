@@ -6,12 +6,13 @@ mod connecting;
 mod connections;
 mod leaving;
 mod listening;
+mod routing;
 mod sessions;
 mod stopping;
 
 use std::{sync::Arc, time::Instant};
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use libp2p::{
     PeerId, Swarm, identify, ping,
     swarm::{ConnectionId, SwarmEvent},
@@ -66,6 +67,8 @@ pub(crate) struct Driver {
     /// Tasks among them for which a stop waits.
     pub(crate) awaited: usize,
     pub(crate) stage: Stage,
+    /// The node is to stop.
+    pub(crate) stop: CancellationToken,
     pub(crate) connections: TaskTracker,
     pub(crate) cancel: CancellationToken,
 }
@@ -100,37 +103,70 @@ impl Driver {
         let mut in_a_row = 0;
         while !self.has_stopped() {
             let wake_at = self.stage.deadline().into_iter().chain(self.next_overdue()).min();
-            let takes_swarm = in_a_row < SWARM_EVENTS_MAX;
-            in_a_row = if takes_swarm { in_a_row + 1 } else { 0 };
+            if in_a_row >= SWARM_EVENTS_MAX {
+                self.take_turns();
+                in_a_row = 0;
+            }
+            in_a_row += 1;
             tokio::select! {
                 // The swarm first: what a stream belongs to is known before the stream is looked at.
                 biased;
-                event = self.swarm.select_next_some(), if takes_swarm => {
+                event = self.swarm.select_next_some() => {
                     self.on_swarm_event(event);
                     continue;
                 }
-                // With the last handle the node stops.
-                command = self.commands.recv(), if self.stage.is_running() => {
-                    self.on_command(command.unwrap_or(Command::Stop));
-                }
+                () = self.stop.cancelled(), if self.stage.is_running() => self.begin_stop(),
+                command = self.commands.recv(), if self.stage.is_running() => self.on_next(command),
                 () = stopping::at(wake_at) => self.on_time(Instant::now()),
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(done) => self.on_done(done),
                     // Sessions and calls contain their panics; what is left is a task that was ended.
                     Err(error) => tracing::error!(%error, "a task has failed"),
                 },
-                Some((peer, _, stream)) = self.inbound.sub_protocols.next(), if takes_swarm => {
-                    self.on_session_stream(peer, stream);
-                }
-                Some((peer, _, stream)) = self.inbound.calls.next(), if takes_swarm => self.on_call(peer, stream),
-                Some((peer, _, stream)) = self.inbound.goodbyes.next(), if takes_swarm => {
-                    self.on_goodbye(peer, stream);
-                }
-                () = core::future::ready(()), if !takes_swarm => {}
+                Some((peer, _, stream)) = self.inbound.sub_protocols.next() => self.on_session_stream(peer, stream),
+                Some((peer, _, stream)) = self.inbound.calls.next() => self.on_call(peer, stream),
+                Some((peer, _, stream)) = self.inbound.goodbyes.next() => self.on_goodbye(peer, stream),
             }
             in_a_row = 0;
         }
         self.end().await;
+    }
+
+    /// With the last handle, and so the last command, the node stops.
+    fn on_next(&mut self, command: Option<Command>) {
+        match command {
+            Some(command) => self.on_command(command),
+            None => self.begin_stop(),
+        }
+    }
+
+    /// Gives everything but the swarm its turn, which a swarm that always has an event would keep from it.
+    fn take_turns(&mut self) {
+        self.on_time(Instant::now());
+        if self.stop.is_cancelled() {
+            self.begin_stop();
+        } else if self.stage.is_running()
+            && let Some(command) = self.commands.recv().now_or_never()
+        {
+            self.on_next(command);
+        }
+        for _ in 0..SWARM_EVENTS_MAX {
+            let Some(done) = self.tasks.try_join_next() else { break };
+            match done {
+                Ok(done) => self.on_done(done),
+                Err(error) => tracing::error!(%error, "a task has failed"),
+            }
+        }
+        // What a stream belongs to is known before the stream is there: the swarm tells of a connection in the turn that makes it.
+        if let Some(Some((peer, _, stream))) = self.inbound.sub_protocols.next().now_or_never() {
+            self.on_session_stream(peer, stream);
+        }
+        if let Some(Some((peer, _, stream))) = self.inbound.calls.next().now_or_never() {
+            self.on_call(peer, stream);
+        }
+        if let Some(Some((peer, _, stream))) = self.inbound.goodbyes.next().now_or_never() {
+            self.on_goodbye(peer, stream);
+        }
     }
 
     pub(crate) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -187,12 +223,11 @@ impl Driver {
             point.peer_agent(peer, &info.agent_version);
         }
         let speaks_kad = |kad: &str| info.protocols.iter().any(|protocol| protocol.as_ref() == kad);
-        if let (Some(kad), Some(settings)) = (behaviour.kad.as_mut(), &self.settings.kademlia)
-            && speaks_kad(settings.protocol.as_ref())
+        if let (Some(kad), Some(kademlia)) = (behaviour.kad.as_mut(), &self.settings.kademlia)
+            && speaks_kad(kademlia.protocol.as_ref())
         {
-            for address in info.listen_addrs.iter().take(TOLD_ADDRS_MAX) {
-                kad.inner_mut().add_address(&peer, address.clone());
-            }
+            let kept = self.settings.bootstrap.get(&peer).map(Vec::as_slice).unwrap_or_default();
+            routing::learn(kad.inner_mut(), peer, &connected.listen_addrs, kept);
         }
         let serves = info.protocols.contains(&RENDEZVOUS_PROTOCOL);
         let is_used = behaviour.rendezvous.points().any(|point| *point == peer);
@@ -225,7 +260,8 @@ impl Driver {
                 None
             }
         };
-        if connected.handle_ping(id, round_trip) < PINGS_FAILED_MAX {
+        // The first failure in a row is not told.
+        if connected.handle_ping(id, round_trip) + 1 < PINGS_FAILED_MAX || round_trip.is_some() {
             return;
         }
         if connected.connections() > 1 {

@@ -103,12 +103,20 @@ impl Services {
     /// It is asked before the names are looked up, so that who may not call does not learn what there is. It is not asked
     /// for the calls of this peer to itself. It must not block.
     pub fn set_authorization(&self, policy: impl Fn(PeerId, &str, &str) -> bool + Send + Sync + 'static) {
-        *self.shared.policy.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(policy));
+        self.replace_policy(Some(Arc::new(policy)));
     }
 
     /// From now on, every call is served.
     pub fn clear_authorization(&self) {
-        *self.shared.policy.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.replace_policy(None);
+    }
+
+    fn replace_policy(&self, policy: Option<Policy>) {
+        let mut current = self.shared.policy.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *current, policy);
+        drop(current);
+        // Behind the lock: what it holds may call this as it is dropped.
+        drop(old);
     }
 
     /// Cancels the calls that are under way and those that come: their callers are told

@@ -7,7 +7,7 @@ use std::{
 
 use libp2p::StreamProtocol;
 use tokio::sync::{
-    Semaphore,
+    OwnedSemaphorePermit, Semaphore,
     mpsc::{self, error::TrySendError},
 };
 
@@ -20,15 +20,19 @@ pub(super) struct Acceptors(RwLock<Entries>);
 #[derive(Debug, Default)]
 struct Entries {
     is_closed: bool,
-    by_protocol: HashMap<StreamProtocol, mpsc::Sender<Stream>>,
+    by_protocol: HashMap<StreamProtocol, mpsc::Sender<Waiting>>,
     /// The keys, in order.
     listed: Arc<[StreamProtocol]>,
 }
+
+/// A stream that waits, with its place among those of its peer that wait.
+pub(super) type Waiting = (Stream, OwnedSemaphorePermit);
 
 /// Why a stream has found no place at an acceptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotTaken {
     QueueFull,
+    TooManyOfPeer,
     Unclaimed,
 }
 
@@ -38,7 +42,7 @@ impl Acceptors {
         &self,
         protocols: &[StreamProtocol],
         queue_max: usize,
-    ) -> Result<mpsc::Receiver<Stream>, AlreadyAccepted> {
+    ) -> Result<mpsc::Receiver<Waiting>, AlreadyAccepted> {
         let (sender, receiver) = mpsc::channel(queue_max.clamp(1, Semaphore::MAX_PERMITS));
         let mut entries = self.write();
         if let Some(protocol) = protocols.iter().find(|protocol| entries.by_protocol.contains_key(*protocol)) {
@@ -61,9 +65,9 @@ impl Acceptors {
     }
 
     /// Hands a stream to the acceptor of its protocol. What is not taken is dropped, and so reset.
-    pub(super) fn give(&self, stream: Stream) -> Result<(), NotTaken> {
+    pub(super) fn give(&self, stream: Stream, place: OwnedSemaphorePermit) -> Result<(), NotTaken> {
         let sender = self.read().by_protocol.get(stream.protocol()).cloned();
-        sender.ok_or(NotTaken::Unclaimed)?.try_send(stream).map_err(|refused| match refused {
+        sender.ok_or(NotTaken::Unclaimed)?.try_send((stream, place)).map_err(|refused| match refused {
             TrySendError::Full(_) => NotTaken::QueueFull,
             TrySendError::Closed(_) => NotTaken::Unclaimed,
         })

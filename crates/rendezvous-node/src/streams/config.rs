@@ -15,7 +15,10 @@ pub const OPENS_PER_PEER_MAX: usize = 64;
 pub const OPENS_MAX: usize = 4096;
 
 /// Streams that wait at one acceptor: a burst, while the acceptor's task has its turn.
-pub const QUEUE_MAX: usize = 64;
+pub const QUEUE_MAX: usize = 256;
+
+/// Streams of one peer that wait at all acceptors: it takes more than a few peers to fill one.
+pub const QUEUE_PER_PEER_MAX: usize = 16;
 
 /// Inbound streams of one connection: requests that a peer makes at once, with room to spare.
 pub const INBOUND_PER_CONNECTION_MAX: usize = 256;
@@ -38,6 +41,8 @@ pub struct Config {
     /// Streams that wait at one acceptor. Default [`QUEUE_MAX`]; zero counts as one, since a stream is handed over by way
     /// of the queue.
     pub queue_max: usize,
+    /// Streams of one peer that wait at all acceptors. Default [`QUEUE_PER_PEER_MAX`]; zero counts as one.
+    pub queue_per_peer_max: usize,
     /// Inbound streams alive on one connection. Default [`INBOUND_PER_CONNECTION_MAX`]. At zero none is admitted.
     pub inbound_per_connection_max: usize,
     /// Inbound streams alive in all. Default [`INBOUND_MAX`]. At zero none is admitted.
@@ -58,6 +63,7 @@ impl Default for Config {
             opens_per_peer_max: OPENS_PER_PEER_MAX,
             opens_max: OPENS_MAX,
             queue_max: QUEUE_MAX,
+            queue_per_peer_max: QUEUE_PER_PEER_MAX,
             inbound_per_connection_max: INBOUND_PER_CONNECTION_MAX,
             inbound_max: INBOUND_MAX,
         }
@@ -92,6 +98,8 @@ pub struct Stats {
     pub opens_refused: u64,
     /// Inbound streams reset because their acceptor's queue held [`Config::queue_max`].
     pub queue_refused: u64,
+    /// Inbound streams reset because [`Config::queue_per_peer_max`] of their peer waited.
+    pub queue_per_peer_refused: u64,
     /// Inbound streams reset at [`Config::inbound_per_connection_max`].
     pub inbound_per_connection_refused: u64,
     /// Inbound streams reset at [`Config::inbound_max`].

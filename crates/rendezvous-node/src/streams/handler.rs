@@ -69,12 +69,12 @@ impl Handler {
             tracing::debug!(peer = %self.peer, %protocol, "stream refused: too many are alive");
             return;
         };
-        self.shared.give(Stream::new(stream, self.peer, self.link.connection(), protocol, Some(places)));
+        self.shared.give(Stream::new(stream, self.peer, &self.link, protocol, Some(places)));
     }
 
     fn on_outbound(&mut self, stream: libp2p::Stream, Opening { protocol, reply }: Opening) {
         self.negotiating = self.negotiating.saturating_sub(1);
-        let stream = Stream::new(stream, self.peer, self.link.connection(), protocol, None);
+        let stream = Stream::new(stream, self.peer, &self.link, protocol, None);
         // A stream that nobody waits for comes back, and is dropped.
         drop(reply.send(Ok(stream)));
     }

@@ -10,13 +10,15 @@ use std::{
 use libp2p::{PeerId, StreamProtocol, swarm::ConnectionId};
 use tokio::sync::mpsc;
 
-use super::{shared::Shared, stream::Stream};
+use super::{acceptors::Waiting, shared::Shared, stream::Stream};
 
 /// The streams that peers open under the protocols of one acceptor, from [`Control::accept`](super::Control::accept).
 ///
 /// Each comes with its peer and its connection, and [names its protocol](Stream::protocol). When
 /// [`Config::queue_max`](super::Config::queue_max) of them wait here, the new ones are reset and counted as
-/// [`Stats::queue_refused`](super::Stats::queue_refused): those that wait are older, and closer to their time-outs.
+/// [`Stats::queue_refused`](super::Stats::queue_refused): those that wait are older, and closer to their time-outs. Of one peer
+/// no more than [`Config::queue_per_peer_max`](super::Config::queue_per_peer_max) wait at all acceptors, so that none fills
+/// them.
 ///
 /// When this is dropped the protocols are offered no more, and the streams that wait are reset. It ends when the
 /// [`Behaviour`](super::Behaviour) is gone.
@@ -24,11 +26,11 @@ use super::{shared::Shared, stream::Stream};
 pub struct Incoming {
     shared: Arc<Shared>,
     protocols: Vec<StreamProtocol>,
-    queue: mpsc::Receiver<Stream>,
+    queue: mpsc::Receiver<Waiting>,
 }
 
 impl Incoming {
-    pub(super) fn new(shared: Arc<Shared>, protocols: Vec<StreamProtocol>, queue: mpsc::Receiver<Stream>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, protocols: Vec<StreamProtocol>, queue: mpsc::Receiver<Waiting>) -> Self {
         Self { shared, protocols, queue }
     }
 
@@ -43,7 +45,7 @@ impl futures::Stream for Incoming {
     type Item = (PeerId, ConnectionId, Stream);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.queue.poll_recv(cx).map(|stream| stream.map(|stream| (stream.peer(), stream.connection(), stream)))
+        self.queue.poll_recv(cx).map(|waiting| waiting.map(|(stream, _)| (stream.peer(), stream.connection(), stream)))
     }
 }
 

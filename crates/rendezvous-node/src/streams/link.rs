@@ -9,6 +9,7 @@ use std::{
 use futures::{channel::oneshot, task::AtomicWaker};
 use libp2p::{StreamProtocol, swarm::ConnectionId};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{error::OpenError, stream::Stream};
 
@@ -31,6 +32,8 @@ pub(super) struct Link {
     connection: ConnectionId,
     queue: Mutex<Queue>,
     waker: AtomicWaker,
+    /// Cancelled with the end, for the streams of this connection.
+    ended: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +45,7 @@ struct Queue {
 
 impl Link {
     pub(super) fn new(connection: ConnectionId) -> Self {
-        Self { connection, queue: Mutex::default(), waker: AtomicWaker::new() }
+        Self { connection, queue: Mutex::default(), waker: AtomicWaker::new(), ended: CancellationToken::new() }
     }
 
     pub(super) fn connection(&self) -> ConnectionId {
@@ -81,6 +84,12 @@ impl Link {
         drop(queue);
         // Behind the lock, since each wakes a task.
         drop(lost);
+        self.ended.cancel();
+    }
+
+    /// Tells of the end.
+    pub(super) fn ended(&self) -> &CancellationToken {
+        &self.ended
     }
 
     /// Has the handler polled again when there is a request, or when it is [woken](Self::wake).

@@ -45,6 +45,7 @@
 //! | Opens that wait, per peer | [`Config::opens_per_peer_max`] | [`OpenError::TooManyOfPeer`] |
 //! | Opens that wait, in all | [`Config::opens_max`] | [`OpenError::TooMany`] |
 //! | Streams that wait at an acceptor | [`Config::queue_max`] | the new stream is reset |
+//! | Streams of one peer that wait | [`Config::queue_per_peer_max`] | the new stream is reset |
 //! | Inbound streams alive, per connection | [`Config::inbound_per_connection_max`] | the new stream is reset |
 //! | Inbound streams alive, in all | [`Config::inbound_max`] | the new stream is reset |
 //!
@@ -83,8 +84,8 @@ mod upgrade;
 pub use self::{
     behaviour::Behaviour,
     config::{
-        Config, INBOUND_MAX, INBOUND_PER_CONNECTION_MAX, OPEN_TIMEOUT, OPENS_MAX, OPENS_PER_PEER_MAX, QUEUE_MAX, Stats,
-        TIMEOUT_MAX,
+        Config, INBOUND_MAX, INBOUND_PER_CONNECTION_MAX, OPEN_TIMEOUT, OPENS_MAX, OPENS_PER_PEER_MAX, QUEUE_MAX,
+        QUEUE_PER_PEER_MAX, Stats, TIMEOUT_MAX,
     },
     control::Control,
     error::{AlreadyAccepted, OpenError},

@@ -40,6 +40,7 @@ pub(super) struct Counters {
     opens_refused: AtomicU64,
     accepted: AtomicU64,
     queue_refused: AtomicU64,
+    queue_per_peer_refused: AtomicU64,
     inbound_per_connection_refused: AtomicU64,
     inbound_refused: AtomicU64,
     unclaimed: AtomicU64,
@@ -73,7 +74,8 @@ impl Shared {
     /// There is a connection, or is about to be; its handler takes requests from the link.
     pub(super) fn connected(&self, peer: PeerId, connection: ConnectionId) -> Arc<Link> {
         let link = Arc::new(Link::new(connection));
-        self.table().insert(peer, link.clone(), places(self.config.opens_per_peer_max));
+        let (opens, waiting) = (places(self.config.opens_per_peer_max), places(self.config.queue_per_peer_max.max(1)));
+        self.table().insert(peer, link.clone(), opens, waiting);
         link
     }
 
@@ -133,12 +135,16 @@ impl Shared {
     /// Hands an inbound stream to its acceptor, or drops it.
     pub(super) fn give(&self, stream: Stream) {
         let (peer, protocol) = (stream.peer(), stream.protocol().clone());
-        let counter = match self.acceptors.give(stream) {
+        let waiting = self.table().waiting(&peer).cloned();
+        let place = waiting.and_then(|waiting| waiting.try_acquire_owned().ok());
+        let given = place.ok_or(NotTaken::TooManyOfPeer).and_then(|place| self.acceptors.give(stream, place));
+        let counter = match given {
             Ok(()) => &self.counters.accepted,
             Err(reason) => {
                 tracing::debug!(%peer, %protocol, ?reason, "stream refused");
                 match reason {
                     NotTaken::QueueFull => &self.counters.queue_refused,
+                    NotTaken::TooManyOfPeer => &self.counters.queue_per_peer_refused,
                     NotTaken::Unclaimed => &self.counters.unclaimed,
                 }
             }
@@ -182,6 +188,7 @@ impl Shared {
             opens_per_peer_refused: read(&counters.opens_per_peer_refused),
             opens_refused: read(&counters.opens_refused),
             queue_refused: read(&counters.queue_refused),
+            queue_per_peer_refused: read(&counters.queue_per_peer_refused),
             inbound_per_connection_refused: read(&counters.inbound_per_connection_refused),
             inbound_refused: read(&counters.inbound_refused),
             unclaimed: read(&counters.unclaimed),

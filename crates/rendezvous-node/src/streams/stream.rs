@@ -10,6 +10,13 @@ use std::{
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::{PeerId, StreamProtocol, swarm::ConnectionId};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::link::Link;
+
+/// Places in [`Stream::lost`].
+const READER: usize = 0;
+const WRITER: usize = 1;
 
 /// A stream of bytes in both directions, under one protocol, with one peer.
 ///
@@ -22,8 +29,12 @@ pub struct Stream {
     peer: PeerId,
     connection: ConnectionId,
     protocol: StreamProtocol,
+    /// The end of the connection, for whoever reads and for whoever writes: these may be two tasks.
+    lost: [Lost; 2],
     _places: Option<Places>,
 }
+
+type Lost = Pin<Box<WaitForCancellationFutureOwned>>;
 
 /// An inbound stream's places: on its connection, and in all.
 pub(super) type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
@@ -32,11 +43,25 @@ impl Stream {
     pub(super) fn new(
         inner: libp2p::Stream,
         peer: PeerId,
-        connection: ConnectionId,
+        link: &Link,
         protocol: StreamProtocol,
         places: Option<Places>,
     ) -> Self {
-        Self { inner, peer, connection, protocol, _places: places }
+        let lost = [(); 2].map(|()| Box::pin(link.ended().clone().cancelled_owned()));
+        Self { inner, peer, connection: link.connection(), protocol, lost, _places: places }
+    }
+
+    /// What the stream itself gives, or the end of its connection. A multiplexer that this side closes does not wake its streams.
+    fn unless_lost<T>(
+        &mut self,
+        half: usize,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut libp2p::Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match poll(Pin::new(&mut self.inner), cx) {
+            Poll::Pending => self.lost[half].as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into())),
+            ready => ready,
+        }
     }
 
     /// The peer on the other side, whose identity the connection has verified.
@@ -60,7 +85,7 @@ impl Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        self.unless_lost(READER, cx, |stream, cx| stream.poll_read(cx, buf))
     }
 
     fn poll_read_vectored(
@@ -68,13 +93,13 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_read_vectored(cx, bufs)
+        self.unless_lost(READER, cx, |stream, cx| stream.poll_read_vectored(cx, bufs))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        self.unless_lost(WRITER, cx, |stream, cx| stream.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -82,15 +107,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        self.unless_lost(WRITER, cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        self.unless_lost(WRITER, cx, |stream, cx| stream.poll_flush(cx))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(cx)
+        self.unless_lost(WRITER, cx, |stream, cx| stream.poll_close(cx))
     }
 }
 

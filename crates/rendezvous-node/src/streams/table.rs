@@ -22,12 +22,15 @@ struct Peer {
     links: Vec<Arc<Link>>,
     /// Places of opens. Those of an entry that has gone are of opens that have ended with it.
     opens: Arc<Semaphore>,
+    /// Places of streams that wait at acceptors.
+    waiting: Arc<Semaphore>,
 }
 
 impl Table {
-    /// Adds a connection, with so many places of opens if it is the peer's first.
-    pub(super) fn insert(&mut self, peer: PeerId, link: Arc<Link>, opens_max: usize) {
-        let new = || Peer { links: Vec::new(), opens: Arc::new(Semaphore::new(opens_max)) };
+    /// Adds a connection, with so many places of opens, and of streams that wait, if it is the peer's first.
+    pub(super) fn insert(&mut self, peer: PeerId, link: Arc<Link>, opens_max: usize, waiting_max: usize) {
+        let semaphore = |places| Arc::new(Semaphore::new(places));
+        let new = || Peer { links: Vec::new(), opens: semaphore(opens_max), waiting: semaphore(waiting_max) };
         self.peers.entry(peer).or_insert_with(new).links.push(link);
     }
 
@@ -47,6 +50,11 @@ impl Table {
     /// The places of a peer's opens.
     pub(super) fn opens(&self, peer: &PeerId) -> Option<&Arc<Semaphore>> {
         self.peers.get(peer).map(|peer| &peer.opens)
+    }
+
+    /// The places of a peer's streams that wait at acceptors.
+    pub(super) fn waiting(&self, peer: &PeerId) -> Option<&Arc<Semaphore>> {
+        self.peers.get(peer).map(|peer| &peer.waiting)
     }
 
     /// Hands a request to the newest of the peer's connections that has not ended; gives it back if there is none.
@@ -92,7 +100,7 @@ mod tests {
         let (mut table, peer) = (Table::default(), PeerId::random());
         let [old, middle, new] = [1, 2, 3].map(link);
         for link in [&old, &middle, &new] {
-            table.insert(peer, link.clone(), 1);
+            table.insert(peer, link.clone(), 1, 1);
         }
         let _first = table.push(&peer, request()).expect("it is connected");
         assert_eq!([&old, &middle, &new].map(|link| link.len()), [0, 0, 1]);
@@ -109,8 +117,8 @@ mod tests {
     #[test]
     fn a_peer_goes_with_its_last_connection() {
         let (mut table, peer) = (Table::default(), PeerId::random());
-        table.insert(peer, link(1), 1);
-        table.insert(peer, link(2), 1);
+        table.insert(peer, link(1), 1, 1);
+        table.insert(peer, link(2), 1, 1);
         assert!(table.remove(peer, ConnectionId::new_unchecked(3)).is_none());
         assert!(table.remove(PeerId::random(), ConnectionId::new_unchecked(1)).is_none());
         assert!(table.remove(peer, ConnectionId::new_unchecked(1)).is_some());

@@ -147,7 +147,6 @@ async fn many_peers_are_called_at_once_with_one_result_each() {
 }
 
 #[tokio::test]
-#[ignore = "to be settled"]
 async fn calls_under_way_end_with_the_node_that_serves_them_and_with_the_one_that_makes_them() {
     in_time(async {
         let nodes = two(Node::builder).await;
@@ -176,6 +175,36 @@ async fn calls_under_way_end_with_the_node_that_serves_them_and_with_the_one_tha
         assert!(call.is_err(), "{call:?}");
         while second.services().calls() > 0 {
             tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calls_under_way_end_when_either_side_disconnects_the_other() {
+    in_time(async {
+        let nodes = two(Node::builder).await;
+        serving(&nodes).await;
+        for (caller, server) in [(0, 1), (1, 0)] {
+            for by_caller in [false, true] {
+                let (caller, server) = (&nodes[caller], &nodes[server]);
+                let mut events = [caller.events(), server.events()];
+                join(caller, server).await;
+                let rpc = caller.rpc().with_timeout(Duration::from_secs(600));
+                let (call, ()) = tokio::join!(rpc.call::<_, ()>(server.id(), "echo", "hangs", &()), async {
+                    while server.services().calls() == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    let (by, of) = if by_caller { (caller, server) } else { (server, caller) };
+                    by.disconnect(of.id(), DisconnectReason::Requested).await.expect("it runs");
+                });
+                assert!(matches!(call, Err(CallError::Broken(_))), "{call:?}");
+                while server.services().calls() > 0 {
+                    tokio::task::yield_now().await;
+                }
+                dropped(&mut events[0], server.id()).await;
+                dropped(&mut events[1], caller.id()).await;
+            }
         }
     })
     .await;

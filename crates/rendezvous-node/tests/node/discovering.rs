@@ -9,6 +9,8 @@ use rendezvous_node::{
     discovery::{Advertisement, Find, FindEvent, Namespace, Query, Timing},
 };
 
+use rendezvous_swarm::server::{self, Dialects};
+
 use crate::common::{address, dropped, event, identified, in_time, join, start};
 
 fn often() -> Timing {
@@ -63,6 +65,22 @@ async fn who_advertises_is_found_and_called_until_it_stops() {
         let another = start(user_of(&point).await).await;
         let left = another.discovery().expect("it runs").refresh(chat()).await.expect("it runs");
         assert!(left.is_empty(), "what a node advertises is withdrawn when it stops: {left:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nodes_find_each_other_at_a_point_that_speaks_the_dialect_of_waku_alone() {
+    in_time(async {
+        let mut config = server::Config::default();
+        config.dialects = Dialects::WAKU;
+        let point = start(Node::builder().serve_rendezvous(config)).await;
+        let point_address = address(&point).await;
+        let node = || start(Node::builder().timing(often()).waku_point(point_address.clone()));
+        let [advertiser, finder] = [node().await, node().await];
+        let _advertisement = advertise(&advertiser).await;
+        let at = found(&mut find(&finder), &advertiser).await;
+        finder.connect(advertiser.id(), at).await.expect("it is there");
     })
     .await;
 }
