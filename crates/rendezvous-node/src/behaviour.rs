@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     dht_store::Store,
     error::StartError,
+    room,
     settings::{Kademlia, Settings},
     streams, transport,
 };
@@ -26,6 +27,7 @@ const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
 pub(crate) struct Behaviour {
     /// First, so that what is denied costs the others nothing.
     pub(crate) limits: limits::Behaviour,
+    pub(crate) room: room::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
     pub(crate) point: Toggle<server::Behaviour>,
@@ -87,6 +89,7 @@ pub(crate) fn assemble(keypair: &Keypair, settings: &Settings) -> Result<Assembl
     };
     let behaviour = Behaviour {
         limits: limits::Behaviour::new(settings.limits()),
+        room: room::Behaviour::new(settings.peers_max),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping),
         point: settings.serves.clone().map(server::Behaviour::new).into(),

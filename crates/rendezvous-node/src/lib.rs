@@ -138,6 +138,7 @@ mod node;
 mod opener;
 mod peers;
 mod reason;
+mod room;
 pub mod rpc;
 mod settings;
 pub mod streams;

@@ -384,6 +384,7 @@ impl Driver {
     /// Does what the settings say, and waits until every listener has an address.
     async fn set_up(&mut self) -> Result<(), StartError> {
         let settings = self.settings.clone();
+        self.look_for_room();
         settings.trusted.iter().for_each(|peer| self.trust(*peer));
         for (peer, addresses) in settings.static_peers.iter().chain(&settings.bootstrap) {
             self.keep(*peer, KeptAs::Static, addresses);

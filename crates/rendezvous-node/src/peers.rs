@@ -182,13 +182,25 @@ impl Peers {
         if self.is_exempt(peer) {
             return true;
         }
-        let counted = |it: &(&PeerId, &Connected)| it.0 != peer && it.1.is_admitted && !self.is_exempt(it.0);
+        let (all, inbound) = self.counted(Some(peer));
+        all < self.peers_max && (direction == Direction::Outbound || inbound < self.inbound_max)
+    }
+
+    /// Whether nobody may come who is not exempt, nor be dialled.
+    pub(crate) fn is_full(&self) -> bool {
+        self.counted(None).0 >= self.peers_max
+    }
+
+    /// Peers that count against the caps, without this one: all, and those that have come by themselves.
+    fn counted(&self, without: Option<&PeerId>) -> (usize, usize) {
+        let is_counted =
+            |it: &(&PeerId, &Connected)| Some(it.0) != without && it.1.is_admitted && !self.is_exempt(it.0);
         let (mut all, mut inbound) = (0, 0);
-        for (_, connected) in self.connected.iter().filter(counted) {
+        for (_, connected) in self.connected.iter().filter(is_counted) {
             all += 1;
             inbound += usize::from(connected.direction == Direction::Inbound);
         }
-        all < self.peers_max && (direction == Direction::Outbound || inbound < self.inbound_max)
+        (all, inbound)
     }
 
     /// Takes out a peer that has said goodbye, and whose connections are being closed.

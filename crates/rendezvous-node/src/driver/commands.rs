@@ -21,9 +21,7 @@ impl Driver {
             Command::Trust { peer } => self.trust(peer),
             Command::Distrust { peer, reply } => {
                 let _ = reply.send(self.peers.distrust(&peer));
-                if !self.peers.is_kept(&peer) {
-                    self.swarm.behaviour_mut().limits.unbypass(&peer);
-                }
+                self.exempt(peer);
             }
             Command::AddPoint { peer, addresses } => {
                 let behaviour = self.swarm.behaviour_mut();
@@ -61,26 +59,35 @@ impl Driver {
             return;
         }
         let addresses = self.peers.keep(peer, kept_as, addresses);
-        let behaviour = self.swarm.behaviour_mut();
-        behaviour.limits.bypass(peer);
-        behaviour.kept.keep(peer, addresses);
+        self.swarm.behaviour_mut().kept.keep(peer, addresses);
+        self.exempt(peer);
     }
 
     fn release(&mut self, peer: &PeerId, kept_as: KeptAs) -> bool {
         let was_kept = self.peers.release(peer, kept_as);
-        let behaviour = self.swarm.behaviour_mut();
         if !self.peers.is_kept(peer) {
-            behaviour.kept.release(peer);
+            self.swarm.behaviour_mut().kept.release(peer);
         }
-        if !self.peers.is_exempt(peer) {
-            behaviour.limits.unbypass(peer);
-        }
+        self.exempt(*peer);
         was_kept
     }
 
     pub(crate) fn trust(&mut self, peer: PeerId) {
         self.peers.trust(peer);
-        self.swarm.behaviour_mut().limits.bypass(peer);
+        self.exempt(peer);
+    }
+
+    /// Tells those who deny connections whether they are to admit this peer.
+    fn exempt(&mut self, peer: PeerId) {
+        let behaviour = self.swarm.behaviour_mut();
+        if self.peers.is_exempt(&peer) {
+            behaviour.limits.bypass(peer);
+            behaviour.room.exempt.insert(peer);
+        } else {
+            behaviour.limits.unbypass(&peer);
+            behaviour.room.exempt.remove(&peer);
+        }
+        self.look_for_room();
     }
 
     fn info(&self) -> NodeInfo {

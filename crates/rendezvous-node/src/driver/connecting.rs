@@ -12,7 +12,7 @@ use libp2p::{
 use tokio::sync::oneshot;
 
 use super::Driver;
-use crate::{error::ConnectError, settings::split, sub_protocol::Direction};
+use crate::{error::ConnectError, room::Full, settings::split, sub_protocol::Direction};
 
 /// Where what comes of an attempt to connect goes.
 pub(crate) type Reply = oneshot::Sender<Result<(), ConnectError>>;
@@ -131,6 +131,11 @@ impl Driver {
 }
 
 fn connect_error(peer: PeerId, error: &DialError) -> ConnectError {
+    if let DialError::Denied { cause } = error
+        && let Some(Full { max }) = cause.downcast_ref()
+    {
+        return ConnectError::TooManyPeers { max: *max };
+    }
     match error {
         DialError::NoAddresses => ConnectError::NoAddresses { peer },
         DialError::LocalPeerId { .. } => ConnectError::Own { peer },

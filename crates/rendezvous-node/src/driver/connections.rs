@@ -32,7 +32,9 @@ impl Driver {
         if let Some(left) = self.peers.take_left(&peer) {
             self.leave(Instant::now(), peer, left, Departure::Lost);
         }
-        match self.peers.handle_connection(Instant::now(), peer, id, direction, remote_addr.clone()) {
+        let arrival = self.peers.handle_connection(Instant::now(), peer, id, direction, remote_addr.clone());
+        self.look_for_room();
+        match arrival {
             Arrival::Added => {
                 self.leave_at_once(&peer);
                 tracing::debug!(%peer, %remote_addr, ?direction, "added");
@@ -74,7 +76,13 @@ impl Driver {
                 }
             }
         }
+        self.look_for_room();
         self.dial_for_waiting(peer);
+    }
+
+    /// Sees whether there is room for whom this node would dial.
+    pub(crate) fn look_for_room(&mut self) {
+        self.swarm.behaviour_mut().room.is_full = self.peers.is_full();
     }
 
     /// Tells a peer why, and disconnects it then. `false` if there is no such peer.

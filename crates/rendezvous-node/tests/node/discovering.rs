@@ -139,6 +139,47 @@ async fn found_peers_are_connected_within_their_bound() {
 }
 
 #[tokio::test]
+async fn nobody_is_dialled_to_be_turned_away() {
+    in_time(async {
+        let point = point().await;
+        let other = start(Node::builder()).await;
+        let mut advertisers = Vec::new();
+        for _ in 0..3 {
+            let node = start(user_of(&point).await).await;
+            let (advertisement, events) = (advertise(&node).await, node.events());
+            advertisers.push((node, advertisement, events));
+        }
+        let redial = Duration::from_millis(20);
+        let full = user_of(&point).await.peers_max(0).static_peer(address(&other).await).redial(redial, redial);
+        let full = start(full).await;
+        let (mut events, id) = (full.events(), full.id());
+        full.connect_to(chat()).await.expect("it runs");
+        let mut finding = find(&full);
+        for (node, ..) in &advertisers {
+            found(&mut finding, node).await;
+        }
+        // As a clock serves a peer that is dialled again each time.
+        for _ in 0..5 {
+            full.disconnect(other.id(), DisconnectReason::Requested).await.expect("it runs");
+            crate::common::added(&mut events, other.id()).await;
+        }
+        full.stop().await;
+        drop(full);
+        let told: Vec<Event> = events.collect().await;
+        assert!(!told.iter().any(|event| matches!(event, Event::PeerRefused { .. })), "{told:#?}");
+        for (node, advertisement, events) in advertisers {
+            drop((node, advertisement));
+            let told: Vec<Event> = events.collect().await;
+            assert!(
+                !told.iter().any(|event| matches!(event, Event::PeerAdded { peer, .. } if *peer == id)),
+                "{told:#?}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn connected_peers_that_serve_are_used_as_points_while_they_are_connected() {
     in_time(async {
         let point = point().await;

@@ -193,8 +193,6 @@ async fn a_node_stops_although_a_sub_protocol_blocks_its_thread() {
                 Ok(End::Finished)
             }
         });
-        let [first, second] = two(|| Node::builder().sub_protocol(listening("other"))).await;
-        drop((first, second));
         let node = start(Node::builder().sub_protocol(blocking)).await;
         let other = start(Node::builder().sub_protocol(listening("blocks"))).await;
         let mut events = node.events();
