@@ -188,7 +188,7 @@ impl NetworkBehaviour for Behaviour {
         match event {
             FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, .. }) => {
                 self.dials.remove(&connection_id);
-                self.plan.handle_connected(peer_id);
+                self.plan.handle_connected(now, peer_id);
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, remaining_established: 0, .. }) => {
                 self.plan.handle_closed(now, peer_id);

@@ -12,6 +12,9 @@ use libp2p_identity::PeerId;
 use super::{Config, Stats};
 use crate::config::{self, ADDRESSES_MAX};
 
+/// Time for which a connection has to last to be a success. A peer that turns this one away is connected for a moment, too.
+const LASTING: Duration = Duration::from_secs(10);
+
 /// Most peers whose back-off is remembered when they are known no longer.
 const LEFT_ALONE_MAX: usize = 4_096;
 
@@ -51,8 +54,10 @@ pub(super) struct Plan {
 struct Known {
     /// Why, and where it is dialled for that reason. Never empty.
     claims: BTreeMap<Claim, Vec<Multiaddr>>,
-    /// Dials that failed, and connections that ended, since the last success.
+    /// Dials that failed, and connections that ended, since one has lasted for [`LASTING`].
     failures: u32,
+    /// Since when it is connected.
+    since: Option<Instant>,
     due: Option<Instant>,
 }
 
@@ -86,7 +91,7 @@ impl Plan {
         }
         let claims = BTreeMap::from([(claim, addresses.to_vec())]);
         let (failures, not_before) = self.remember(&peer).unwrap_or((0, now));
-        self.known.insert(peer, Known { claims, failures, due: None });
+        self.known.insert(peer, Known { claims, failures, since: None, due: None });
         if self.all_connected.contains(&peer) {
             self.connected += 1;
         } else if !self.dialling.contains(&peer) {
@@ -119,11 +124,11 @@ impl Plan {
         }
     }
 
-    pub(super) fn handle_connected(&mut self, peer: PeerId) {
+    pub(super) fn handle_connected(&mut self, now: Instant, peer: PeerId) {
         self.dialling.remove(&peer);
         let is_new = self.all_connected.insert(peer);
         let Some(known) = self.known.get_mut(&peer) else { return };
-        known.failures = 0;
+        known.since.get_or_insert(now);
         if let Some(due) = known.due.take() {
             self.due.remove(&(due, peer));
         }
@@ -133,6 +138,11 @@ impl Plan {
     pub(super) fn handle_closed(&mut self, now: Instant, peer: PeerId) {
         if self.all_connected.remove(&peer) && self.known.contains_key(&peer) {
             self.connected -= 1;
+            if let Some(known) = self.known.get_mut(&peer)
+                && known.since.take().is_some_and(|since| now.saturating_duration_since(since) >= LASTING)
+            {
+                known.failures = 0;
+            }
             self.put_off(now, peer);
         }
     }
@@ -280,7 +290,7 @@ mod tests {
         (0..100).for_each(|_| plan.found(now, CLAIM, peer(), &[]));
         for _ in 0..5 {
             for peer in dials(&mut plan, now) {
-                plan.handle_connected(peer);
+                plan.handle_connected(now, peer);
             }
         }
         assert_eq!(plan.stats(), Stats { known: 100, connected: 10, ..Stats::default() });
@@ -306,7 +316,18 @@ mod tests {
             now += wait;
         }
         assert_eq!(dials(&mut plan, now), [peer]);
-        plan.handle_connected(peer);
+        plan.handle_connected(now, peer);
+        plan.handle_closed(now, peer);
+        let wait = plan.next_due().expect("it is due again") - now;
+        assert!(
+            wait >= plan.config.backoff_min,
+            "who is turned away at once comes back no sooner than who is not there"
+        );
+        assert_eq!(plan.known[&peer].failures, 21);
+        assert_eq!(dials(&mut plan, now + wait), [peer]);
+        now += wait;
+        plan.handle_connected(now, peer);
+        now += LASTING;
         plan.handle_closed(now, peer);
         let Config { backoff_min, .. } = plan.config;
         assert!(plan.next_due().expect("it is due again") - now <= backoff_min + backoff_min / 2);
@@ -345,8 +366,8 @@ mod tests {
         let (mut plan, now) = plan(8, 64, 4_096);
         let [known, stranger] = [peer(), peer()];
         plan.found(now, CLAIM, known, &[]);
-        plan.handle_connected(known);
-        plan.handle_connected(stranger);
+        plan.handle_connected(now, known);
+        plan.handle_connected(now, stranger);
         assert!(dials(&mut plan, now).is_empty());
         assert_eq!(plan.stats().connected, 1);
         plan.found(now, CLAIM, stranger, &[]);
