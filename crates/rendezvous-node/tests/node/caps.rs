@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use libp2p::{StreamProtocol, identity::Keypair, swarm::SwarmEvent};
 use rendezvous_node::{Builder, ConnectError, Departure, DisconnectReason, Node};
 use tokio::net::TcpStream;
 
-use crate::common::{added, address, dropped, in_time, join, refused, start};
+use crate::{
+    common::{added, address, dropped, in_time, join, refused, start},
+    raw::Raw,
+};
 
 fn one_peer() -> Builder {
     Node::builder().peers_max(1)
@@ -24,6 +29,30 @@ async fn who_is_one_too_many_is_told_so_on_both_sides() {
         assert_eq!(departure, Departure::Remote(DisconnectReason::TooManyPeers));
         let peers: Vec<_> = full.peers().await.expect("it runs").into_iter().map(|peer| peer.id).collect();
         assert_eq!(peers, [first.id()]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_turned_away_does_not_come_in_again_while_it_is_told_so() {
+    in_time(async {
+        let [full, first] = [start(one_peer()).await, start(Node::builder()).await];
+        join(&first, &full).await;
+        let mut raw = Raw::new(Keypair::generate_ed25519(), false, false);
+        // It does not read what it is told, and so holds the connection for as long as it may.
+        let goodbye = StreamProtocol::new("/rendezvous/goodbye/1.0.0");
+        let _goodbyes = raw.swarm.behaviour().streams.control().accept(goodbye).expect("nobody else accepts them");
+        let address = address(&full).await;
+        let told = raw.dial(full.id(), address.clone()).await;
+        let again = raw.dial(full.id(), address).await;
+        let mut closed = Vec::new();
+        while closed.len() < 2 {
+            if let SwarmEvent::ConnectionClosed { connection_id, .. } = raw.swarm.select_next_some().await {
+                closed.push(connection_id);
+            }
+        }
+        assert_eq!(closed, [again, told]);
+        assert_eq!(full.peers().await.expect("it runs").len(), 1);
     })
     .await;
 }
