@@ -227,6 +227,9 @@ impl NetworkBehaviour for Behaviour {
                 let opts = DialOpts::peer_id(peer)
                     .addresses(addresses)
                     .condition(PeerCondition::DisconnectedAndNotDialing)
+                    // Two that find each other at once, and dial from the ports they listen on, make one TCP connection in
+                    // which neither listens.
+                    .allocate_new_port()
                     .build();
                 self.dials.insert(opts.connection_id(), peer);
                 return Poll::Ready(ToSwarm::Dial { opts });

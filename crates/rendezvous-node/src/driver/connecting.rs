@@ -92,6 +92,8 @@ impl Driver {
             .addresses(addresses)
             .extend_addresses_through_behaviour()
             .condition(PeerCondition::DisconnectedAndNotDialing)
+            // Two that dial each other at once, from the ports they listen on, make one TCP connection in which neither listens.
+            .allocate_new_port()
             .build();
         let id = options.connection_id();
         waiting.dial = Some((id, std::mem::take(&mut waiting.next)));
