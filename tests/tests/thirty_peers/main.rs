@@ -40,7 +40,7 @@ const LEFT_BYTES_MAX: usize = 64 << 10;
 
 #[test]
 fn a_minute() {
-    run(1, Duration::from_secs(45));
+    run(1, Duration::from_secs(60));
 }
 
 #[test]
