@@ -1,7 +1,8 @@
 //! Telling a peer why it is disconnected, before it is.
 //!
-//! A stream of [`PROTOCOL`] carries one byte, the [code](DisconnectReason::code) of the reason, and is closed. Whoever opened it
-//! closes the connection then. A peer that does not speak it just sees the connection end.
+//! A stream of [`PROTOCOL`] carries one byte, the [code](DisconnectReason::code) of the reason, and is closed. The other side
+//! closes it when it has taken note of the reason, and whoever opened it closes the connection then. A peer that does not speak
+//! it just sees the connection end.
 
 use core::time::Duration;
 
@@ -30,12 +31,11 @@ pub(crate) async fn say(control: streams::Control, peer: PeerId, reason: Disconn
 }
 
 /// What a peer says; `None` if it says nothing.
-pub(crate) async fn hear(mut stream: streams::Stream) -> Option<DisconnectReason> {
+///
+/// The stream is to be dropped when the reason is noted: the end of the connection, which follows, would else be seen first, as
+/// one without a word.
+pub(crate) async fn hear(mut stream: streams::Stream) -> Option<(DisconnectReason, streams::Stream)> {
     let mut code = [0; 1];
-    let heard = async {
-        stream.read_exact(&mut code).await.ok()?;
-        let _ = stream.close().await;
-        Some(DisconnectReason::from_code(code[0]))
-    };
-    timeout(DEADLINE, heard).await.ok().flatten()
+    timeout(DEADLINE, stream.read_exact(&mut code)).await.ok()?.ok()?;
+    Some((DisconnectReason::from_code(code[0]), stream))
 }

@@ -116,6 +116,6 @@ impl Driver {
 
     pub(super) fn on_goodbye(&mut self, peer: PeerId, stream: streams::Stream) {
         let Some(visit) = self.peers.get(&peer).map(|connected| connected.visit) else { return };
-        self.tasks.spawn(async move { Done::Heard { peer, visit, reason: goodbye::hear(stream).await } });
+        self.tasks.spawn(async move { Done::Heard { peer, visit, heard: goodbye::hear(stream).await } });
     }
 }

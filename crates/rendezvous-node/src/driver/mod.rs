@@ -89,8 +89,8 @@ pub(crate) enum Done {
     Session { peer: PeerId, visit: Visit, name: String, ended: Ended },
     /// A peer was told why it is disconnected.
     Said { peer: PeerId, visit: Visit },
-    /// A peer has told why it goes.
-    Heard { peer: PeerId, visit: Visit, reason: Option<DisconnectReason> },
+    /// A peer has told why it goes, on this stream.
+    Heard { peer: PeerId, visit: Visit, heard: Option<(DisconnectReason, streams::Stream)> },
     /// The discovery manager has withdrawn everything.
     Withdrawn,
     /// Nothing follows from it.
@@ -284,8 +284,8 @@ impl Driver {
                     let _ = self.swarm.disconnect_peer_id(peer);
                 }
             }
-            Done::Heard { peer, visit, reason } => {
-                if let Some(reason) = reason.filter(|_| self.peers.on_visit(&peer, visit).is_some()) {
+            Done::Heard { peer, visit, heard } => {
+                if let Some((reason, _stream)) = heard.filter(|_| self.peers.on_visit(&peer, visit).is_some()) {
                     self.on_disconnected(peer, reason);
                 }
             }

@@ -95,3 +95,19 @@ async fn dropping_one_peer_leaves_the_other() {
     })
     .await;
 }
+
+/// With several threads the end of the connection, which follows the goodbye, can overtake it on the way to the node's task.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_end_of_a_connection_does_not_overtake_its_reason() {
+    in_time(async {
+        let [first, second] = two(Node::builder).await;
+        let mut events = second.events();
+        for _ in 0..200 {
+            join(&first, &second).await;
+            first.stop().await;
+            assert_eq!(dropped(&mut events, first.id()).await, Departure::Remote(DisconnectReason::Quitting));
+            first.start().await.expect("it starts again");
+        }
+    })
+    .await;
+}
