@@ -228,8 +228,8 @@ impl Builder {
         self
     }
 
-    /// A rendezvous point of the older dialect of Waku, `/vac/waku/rendezvous/0.0.1`, whose registrations last 20 s: with a
-    /// [`timing`](Self::timing) of less than that between advertisements.
+    /// A rendezvous point of the older dialect of Waku, `/vac/waku/rendezvous/0.0.1`. Registrations there last 20 s, and are
+    /// renewed within them whatever the [`timing`](Self::timing) is.
     pub fn waku_point(mut self, address: Multiaddr) -> Self {
         self.settings.waku_points.extend(split(&address).map(|(peer, _)| peer));
         self.point(address)
