@@ -46,7 +46,10 @@ use libp2p_swarm::StreamProtocol;
 
 pub use rendezvous_core::RecordKind;
 
-pub use self::convert::{ConvertError, from_signed_envelope, to_peer_record};
+pub use self::{
+    convert::{ConvertError, from_signed_envelope, to_peer_record},
+    prefix::remote_ip,
+};
 
 /// Protocol that is spoken.
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new(rendezvous_wire::PROTOCOL);

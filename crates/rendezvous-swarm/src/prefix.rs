@@ -1,18 +1,35 @@
 //! Where a connection comes from.
 
+use std::net::IpAddr;
+
 use libp2p_core::{Multiaddr, multiaddr::Protocol};
 use rendezvous_core::server::IpPrefix;
 
-/// The IP prefix of an address, if it begins with an IP address and is not one by way of a relay.
-pub(crate) fn prefix_of(address: &Multiaddr) -> Option<IpPrefix> {
-    if address.iter().any(|protocol| protocol == Protocol::P2pCircuit) {
+/// The IP address that a connection comes from, by its remote address. `None` if that does not begin with an IP address, or
+/// if the connection is relayed: the address is then the relay's.
+///
+/// ```
+/// use rendezvous_swarm::remote_ip;
+///
+/// assert_eq!(remote_ip(&"/ip4/192.0.2.1/tcp/4001".parse()?), Some("192.0.2.1".parse()?));
+/// assert_eq!(remote_ip(&"/memory/1".parse()?), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn remote_ip(remote: &Multiaddr) -> Option<IpAddr> {
+    if remote.iter().any(|protocol| protocol == Protocol::P2pCircuit) {
         return None;
     }
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => Some(IpPrefix::of(ip.into())),
-        Protocol::Ip6(ip) => Some(IpPrefix::of(ip.into())),
+    match remote.iter().next()? {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.into()),
         _ => None,
     }
+}
+
+/// The IP prefix that a connection comes from, if its [`remote_ip`] is known.
+pub(crate) fn prefix_of(remote: &Multiaddr) -> Option<IpPrefix> {
+    remote_ip(remote).map(IpPrefix::of)
 }
 
 #[cfg(test)]

@@ -26,7 +26,10 @@ use rendezvous_wire::{
 };
 
 pub use self::{
-    admission::{Access, IpPrefix, LIMITER_ENTRIES_MAX, Pattern, Policy, Rate},
+    admission::{
+        Access, ExemptNetworks, IpNetwork, IpNetworkError, IpPrefix, LIMITER_ENTRIES_MAX, NOTICES_PER_MINUTE_MAX,
+        NoticeLimiter, Origin, Pattern, Policy, Rate,
+    },
     commit::{Batch, BatchId, Change, ChangeId, CommitFailed, Put},
     config::{
         AGENT_PATIENCE, EVENTS_MAX, PENDING_BYTES_MAX, REGISTRATIONS_MAX, REGISTRATIONS_PER_PEER_MAX, ServerConfig,
