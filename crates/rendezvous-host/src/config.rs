@@ -30,6 +30,9 @@ pub const NODE_UNREAD_PER_CONNECTION_MAX: usize = 32 << 20;
 /// Streams of QUIC on one connection, opened by the other side; it waits with one more.
 pub const QUIC_STREAMS_MAX: usize = 256;
 
+/// Growth of the windows of a node's connection: 16 MiB in a round trip of 100 ms are 160 MiB a second.
+pub const NODE_WINDOW_GROWTH_MAX: usize = 16 << 20;
+
 /// Unread bytes of all connections together.
 pub const UNREAD_MAX: usize = 128 << 20;
 
@@ -72,6 +75,10 @@ pub struct Config {
     pub streams_max: usize,
     /// Streams on one connection over QUIC, opened by the other side. Default [`QUIC_STREAMS_MAX`].
     pub quic_streams_max: usize,
+    /// Bytes by which the windows of all streams of one connection over TCP may grow beyond 256 KiB each, for streams that
+    /// carry much over a long way. They grow by measures that the other side can forge, so this must leave room below
+    /// [`Self::unread_per_connection_max`]. Default 0: a point's messages fit a window.
+    pub window_growth_max: usize,
     /// Unread bytes of one connection; above, it is closed. Over QUIC it is the connection's window, and a quarter of it a
     /// stream's. Default [`UNREAD_PER_CONNECTION_MAX`].
     pub unread_per_connection_max: usize,
@@ -108,6 +115,7 @@ impl Default for Config {
             handshakes_per_second_max: HANDSHAKES_PER_SECOND_MAX,
             streams_max: YAMUX_STREAMS_MAX,
             quic_streams_max: QUIC_STREAMS_MAX,
+            window_growth_max: 0,
             unread_per_connection_max: UNREAD_PER_CONNECTION_MAX,
             unread_max: UNREAD_MAX,
             unsent_per_connection_max: UNSENT_PER_CONNECTION_MAX,
@@ -126,6 +134,7 @@ impl Config {
     #[must_use]
     pub fn node() -> Self {
         Self {
+            window_growth_max: NODE_WINDOW_GROWTH_MAX,
             unread_per_connection_max: NODE_UNREAD_PER_CONNECTION_MAX,
             unsent_per_connection_max: NODE_UNSENT_PER_CONNECTION_MAX,
             unread_max: 4 * UNREAD_MAX,

@@ -44,11 +44,12 @@ impl Upgrade {
         let streams_max = guard.config().streams_max.clamp(1, STREAMS_MAX);
         let mut yamux = yamux::Config::default();
         // The window of a stream begins at 256 KiB and grows within the total, by measures that the other side can forge
-        // (it may delay its answers to pings). With a total of as much as all streams begin with, no window grows. The
-        // order matters: each setter checks the two numbers.
+        // (it may delay its answers to pings). So the total leaves no more to grow than the settings say. The order
+        // matters: each setter checks the two numbers.
+        let windows = streams_max * yamux::DEFAULT_CREDIT as usize;
         yamux.set_max_connection_receive_window(None);
         yamux.set_max_num_streams(streams_max);
-        yamux.set_max_connection_receive_window(Some(streams_max * yamux::DEFAULT_CREDIT as usize));
+        yamux.set_max_connection_receive_window(Some(windows.saturating_add(guard.config().window_growth_max)));
         Self { yamux, guard, origin }
     }
 

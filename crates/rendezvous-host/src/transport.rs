@@ -27,7 +27,7 @@ use crate::{
 #[non_exhaustive]
 pub enum TransportError {
     /// The key cannot sign the handshake's key.
-    #[error("the key cannot be used for connections")]
+    #[error("the key cannot sign for connections: {0}")]
     Noise(#[from] noise::Error),
 }
 
