@@ -54,5 +54,6 @@ pub use self::{
         YAMUX_STREAMS_MAX,
     },
     guard::{Guard, Stats},
+    quic::QuicError,
     transport::{TransportError, transport},
 };

@@ -11,7 +11,7 @@ use libp2p::{
     },
     dns,
     identity::Keypair,
-    noise, quic, tcp,
+    noise, tcp,
 };
 use rendezvous_core::server::{ExemptNetworks, Origin};
 use rendezvous_swarm::remote_ip;
@@ -19,7 +19,8 @@ use rendezvous_swarm::remote_ip;
 use crate::{
     guard::Guard,
     handshake::{Carrier, Gate},
-    muxer, quic as bounded_quic,
+    muxer,
+    quic::{self, Quic, QuicError},
 };
 
 /// The transport cannot be put together.
@@ -29,6 +30,9 @@ pub enum TransportError {
     /// The key cannot sign the handshake's key.
     #[error("the key cannot sign for connections: {0}")]
     Noise(#[from] noise::Error),
+    /// The key or the settings cannot be used for QUIC.
+    #[error("QUIC cannot be set up: {0}")]
+    Quic(#[from] QuicError),
 }
 
 /// An error of TCP as the operating system tells it. The layers above show the source of their error alone.
@@ -65,7 +69,7 @@ fn without_servers<T>(transport: T) -> dns::tokio::Transport<T> {
 fn direct(keypair: &Keypair, guard: &Guard) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
     let gated = |inner, carrier| Gate::new(inner, guard.clone(), carrier);
     let tcp = gated(over_tcp(keypair, guard)?, Carrier::Tcp);
-    let quic = gated(over_quic(keypair, guard), Carrier::Quic);
+    let quic = gated(over_quic(keypair, guard)?, Carrier::Quic);
     Ok(tcp.or_transport(quic).map(|connected, _| connected.into_inner()).map_err(|error| error.into_inner()).boxed())
 }
 
@@ -85,23 +89,14 @@ fn over_tcp(keypair: &Keypair, guard: &Guard) -> Result<Boxed<(PeerId, StreamMux
         .boxed())
 }
 
-fn over_quic(keypair: &Keypair, guard: &Guard) -> Boxed<(PeerId, StreamMuxerBox)> {
+fn over_quic(keypair: &Keypair, guard: &Guard) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
+    let quic = Quic::new(keypair, guard)?;
     let guard = guard.clone();
-    let mut config = quic::Config::new(keypair);
-    let window = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-    let settings = guard.config();
-    config.handshake_timeout = settings.handshake_timeout;
-    config.max_concurrent_stream_limit = window(settings.quic_streams_max);
-    config.max_connection_data = window(settings.unread_per_connection_max);
-    config.max_stream_data = window(settings.unread_per_connection_max / 4);
-    quic::tokio::Transport::new(config)
-        .map(move |(peer, connection), point| {
-            let origin = origin_of(remote(&point), &guard.config().exempt);
-            let muxer = bounded_quic::Muxer::new(connection, guard.connect(origin));
-            (peer, StreamMuxerBox::new(muxer))
-        })
-        .map_err(io::Error::other)
-        .boxed()
+    let bounded = quic.map(move |(peer, connection), point| {
+        let origin = origin_of(remote(&point), &guard.config().exempt);
+        (peer, StreamMuxerBox::new(quic::Muxer::new(connection, guard.connect(origin))))
+    });
+    Ok(bounded.boxed())
 }
 
 fn remote(point: &ConnectedPoint) -> &Multiaddr {

@@ -2,22 +2,26 @@
 
 mod common;
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use common::{Raw, connect_from, serve, swarm_of};
 use futures::StreamExt as _;
-use libp2p::{ping, swarm::SwarmEvent};
+use libp2p::{Multiaddr, Swarm, ping, swarm::SwarmEvent};
 use rendezvous_host::{Config, Guard, Stats};
-use tokio::io::AsyncReadExt as _;
+use tokio::{io::AsyncReadExt as _, net::UdpSocket};
 
 /// A message of the ping protocol, which is sent back.
 const PING: [u8; 32] = [7; 32];
 
 /// Waits until the statistics are as they should be. The test's runtime has one thread, so what is awaited goes on.
 async fn until(guard: &Guard, is_met: impl Fn(&Stats) -> bool) {
-    while !is_met(&guard.stats()) {
-        tokio::task::yield_now().await;
-    }
+    let met = async {
+        while !is_met(&guard.stats()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(60), met).await;
+    assert!(outcome.is_ok(), "still {:?}", guard.stats());
 }
 
 /// Opens as many streams as a swarm negotiates at once, and says nothing on them: streams after these are not read. Returns
@@ -29,17 +33,20 @@ async fn occupy_negotiation(raw: &mut Raw) -> u32 {
     257
 }
 
-/// Whether an honest peer of another network is served.
+/// An honest peer of another network is served.
 async fn honest_peer_is_served(server: &common::Server) {
+    pinged(&format!("/ip4/127.0.0.1/tcp/{}", server.tcp.port()).parse().expect("an address")).await;
+}
+
+/// A peer that has connected, and whose ping was answered.
+async fn pinged(address: &Multiaddr) -> Swarm<ping::Behaviour> {
     let mut swarm = swarm_of(&Guard::new(Config::default()));
-    swarm
-        .dial(format!("/ip4/127.0.0.1/tcp/{}", server.tcp.port()).parse::<libp2p::Multiaddr>().expect("an address"))
-        .expect("it dials");
+    swarm.dial(address.clone()).expect("it dials");
     loop {
         match swarm.select_next_some().await {
             SwarmEvent::Behaviour(ping::Event { result, .. }) => {
                 result.expect("the ping is answered");
-                return;
+                return swarm;
             }
             SwarmEvent::OutgoingConnectionError { error, .. } => panic!("an honest peer is refused: {error}"),
             _ => {}
@@ -140,15 +147,42 @@ async fn a_peer_that_reads_nothing_is_closed_after_the_stall_timeout() {
 #[tokio::test]
 async fn an_honest_peer_over_quic_is_served_and_counted() {
     let server = serve(|_| {}).await;
-    let mut swarm = swarm_of(&Guard::new(Config::default()));
-    swarm.dial(server.quic.clone()).expect("it dials");
-    loop {
-        if let SwarmEvent::Behaviour(ping::Event { result, .. }) = swarm.select_next_some().await {
-            result.expect("the ping is answered");
-            break;
-        }
-    }
+    let swarm = pinged(&server.quic).await;
     assert_eq!(server.guard.stats().connections, 1);
     drop(swarm);
     until(&server.guard, |stats| stats.connections == 0).await;
+}
+
+#[tokio::test]
+async fn forged_initials_take_few_places_and_keep_nobody_out() {
+    let server = serve(|_| {}).await;
+    let listens = server.quic.iter().find_map(|part| match part {
+        libp2p::multiaddr::Protocol::Udp(port) => Some(SocketAddr::from(([127, 0, 0, 1], port))),
+        _ => None,
+    });
+    let listens = listens.expect("it listens on UDP");
+    // A client sends its first datagram here, and never hears of an answer.
+    let here = UdpSocket::bind("127.0.0.1:0").await.expect("a port is free");
+    let client = forging_client();
+    let mut forged = Vec::new();
+    while forged.len() < 80 {
+        forged.push(client.connect(here.local_addr().expect("it is bound"), "l").expect("it dials"));
+        let mut datagram = [0; 2_048];
+        let length = here.recv(&mut datagram).await.expect("it sends");
+        here.send_to(&datagram[..length], listens).await.expect("it is sent");
+    }
+    until(&server.guard, |stats| stats.handshakes_quic >= 32).await;
+    drop(pinged(&server.quic).await);
+    let stats = server.guard.stats();
+    assert!(stats.handshakes_quic <= 33, "{stats:?}");
+    assert_eq!(stats.handshakes_evicted, 0);
+}
+
+/// QUIC without a purpose but to send Initials.
+fn forging_client() -> quinn::Endpoint {
+    let tls = libp2p::tls::make_client_config(&libp2p::identity::Keypair::generate_ed25519(), None).expect("a key");
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("a cipher suite");
+    let mut client = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
+    client.set_default_client_config(quinn::ClientConfig::new(std::sync::Arc::new(crypto)));
+    client
 }

@@ -170,6 +170,11 @@ impl Guard {
         &self.0.config
     }
 
+    /// Inbound handshakes over QUIC in flight.
+    pub(crate) fn quic_handshakes(&self) -> usize {
+        self.0.counters.handshakes_quic.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
     }

@@ -111,16 +111,6 @@ impl Gate {
         }
     }
 
-    /// When the inner transport may be asked for the next handshake. A QUIC listener pays for the TLS handshake before it
-    /// tells of it, so it is asked no faster than handshakes may begin.
-    fn asked_at(&self, now: Instant) -> Option<Instant> {
-        if self.carrier == Carrier::Tcp {
-            return None;
-        }
-        let wait = self.shared.lock().plan.wait(now);
-        (!wait.is_zero()).then(|| now + wait)
-    }
-
     /// Gives a newcomer its place, if it gets one.
     fn arrive<F>(&self, upgrade: F, remote: &Multiaddr) -> Option<Handshake<F>> {
         let origin = origin_of(remote, &self.guard.config().exempt);
@@ -217,14 +207,11 @@ impl Transport for Gate {
         let this = &mut *self;
         loop {
             let now = Instant::now();
-            let asked_at = this.asked_at(now);
-            if asked_at.is_none()
-                && let Poll::Ready(event) = this.poll_inner(cx)
-            {
+            if let Poll::Ready(event) = this.poll_inner(cx) {
                 this.take_turns(now);
                 return Poll::Ready(event);
             }
-            let Some(at) = this.take_turns(now).into_iter().chain(asked_at).min() else {
+            let Some(at) = this.take_turns(now) else {
                 this.delay = None;
                 return Poll::Pending;
             };

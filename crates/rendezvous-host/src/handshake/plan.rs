@@ -138,13 +138,6 @@ impl Plan {
         entry.waiting.pop_front().map_or(Turn::Idle, Turn::Begin)
     }
 
-    /// Time until a handshake may begin at once, if none waits before it.
-    pub(super) fn wait(&mut self, now: Instant) -> Duration {
-        self.refill(now);
-        let missing = 1_000_u64.saturating_sub(self.tokens);
-        Duration::from_millis(missing.div_ceil(u64::from(self.per_second_max)))
-    }
-
     fn refill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.refilled);
         let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
