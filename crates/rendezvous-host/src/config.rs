@@ -30,6 +30,13 @@ pub const NODE_UNREAD_PER_CONNECTION_MAX: usize = 32 << 20;
 /// Streams of QUIC on one connection, opened by the other side; it waits with one more.
 pub const QUIC_STREAMS_MAX: usize = 256;
 
+/// Bytes that one connection over QUIC may send unread, and that this side may send unacknowledged to begin with. QUIC keeps
+/// both to itself, so they are part of what a connection costs. A request of 64 KiB takes two windows.
+pub const QUIC_WINDOW: usize = 32 << 10;
+
+/// The same for a node.
+pub const NODE_QUIC_WINDOW: usize = 8 << 20;
+
 /// Growth of the windows of a node's connection: 16 MiB in a round trip of 100 ms are 160 MiB a second.
 pub const NODE_WINDOW_GROWTH_MAX: usize = 16 << 20;
 
@@ -75,12 +82,15 @@ pub struct Config {
     pub streams_max: usize,
     /// Streams on one connection over QUIC, opened by the other side. Default [`QUIC_STREAMS_MAX`].
     pub quic_streams_max: usize,
+    /// Bytes that one connection over QUIC may send unread, and that this side sends unacknowledged to begin with. While less
+    /// than half of [`Self::unsent_max`] is taken, a connection whose writers wait may send
+    /// [`Self::unsent_per_connection_max`]. Default [`QUIC_WINDOW`].
+    pub quic_window: usize,
     /// Bytes by which the windows of all streams of one connection over TCP may grow beyond 256 KiB each, for streams that
     /// carry much over a long way. They grow by measures that the other side can forge, so this must leave room below
     /// [`Self::unread_per_connection_max`]. Default 0: a point's messages fit a window.
     pub window_growth_max: usize,
-    /// Unread bytes of one connection; above, it is closed. Over QUIC it is the connection's window, and a quarter of it a
-    /// stream's. Default [`UNREAD_PER_CONNECTION_MAX`].
+    /// Unread bytes of one connection; above, it is closed. QUIC has a window instead. Default [`UNREAD_PER_CONNECTION_MAX`].
     pub unread_per_connection_max: usize,
     /// Unread bytes of all connections together; above, the connection with the most of them is closed, of the prefix with
     /// the most of them. Default [`UNREAD_MAX`].
@@ -115,6 +125,7 @@ impl Default for Config {
             handshakes_per_second_max: HANDSHAKES_PER_SECOND_MAX,
             streams_max: YAMUX_STREAMS_MAX,
             quic_streams_max: QUIC_STREAMS_MAX,
+            quic_window: QUIC_WINDOW,
             window_growth_max: 0,
             unread_per_connection_max: UNREAD_PER_CONNECTION_MAX,
             unread_max: UNREAD_MAX,
@@ -134,6 +145,7 @@ impl Config {
     #[must_use]
     pub fn node() -> Self {
         Self {
+            quic_window: NODE_QUIC_WINDOW,
             window_growth_max: NODE_WINDOW_GROWTH_MAX,
             unread_per_connection_max: NODE_UNREAD_PER_CONNECTION_MAX,
             unsent_per_connection_max: NODE_UNSENT_PER_CONNECTION_MAX,

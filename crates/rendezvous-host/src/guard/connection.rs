@@ -305,6 +305,19 @@ impl ConnectionGuard {
         }
     }
 
+    /// Takes room for bytes that may be unsent for as long as the connection lives, unless that leaves less than half of the
+    /// total. Returns whether there was room.
+    pub(crate) fn reserve_unsent(&self, bytes: usize) -> bool {
+        let mut state = lock(&self.0.state);
+        let totals = &self.0.guard.0;
+        if totals.unsent.load(Ordering::Relaxed).saturating_add(bytes) > totals.config.unsent_max / 2 {
+            return false;
+        }
+        let (unread, unsent) = (state.unread, state.unsent + bytes);
+        self.0.set_held(&mut state, unread, unsent);
+        true
+    }
+
     /// The socket has taken bytes, `body_bytes` of them from frames with a body.
     pub(crate) fn sent(&self, body_bytes: usize) {
         let writers = {

@@ -3,6 +3,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -16,6 +20,7 @@ use crate::{guard::ConnectionGuard, muxer::CloseDeadline};
 pub(crate) struct Muxer {
     connection: quinn::Connection,
     guard: ConnectionGuard,
+    window: Arc<SendWindow>,
     inbound: Option<BoxFuture<'static, Opened>>,
     outbound: Option<BoxFuture<'static, Opened>>,
     closed: Option<BoxFuture<'static, quinn::ConnectionError>>,
@@ -30,7 +35,27 @@ impl Muxer {
     pub(crate) fn new(connection: quinn::Connection, guard: ConnectionGuard) -> Self {
         let close = CloseDeadline::new(guard.guard().config().close_timeout);
         let (delay, inbound, outbound, closed) = (Delay::default(), None, None, None);
-        Self { connection, guard, inbound, outbound, closed, delay, close }
+        let window = Arc::new(SendWindow { connection: connection.clone(), has_grown: AtomicBool::new(false) });
+        Self { connection, guard, window, inbound, outbound, closed, delay, close }
+    }
+}
+
+/// How much a connection may have unacknowledged.
+struct SendWindow {
+    connection: quinn::Connection,
+    has_grown: AtomicBool,
+}
+
+impl SendWindow {
+    /// Lets the window grow, once, if all connections together have room for it.
+    fn grow(&self, guard: &ConnectionGuard) {
+        let config = guard.guard().config();
+        let growth = config.unsent_per_connection_max.saturating_sub(config.quic_window);
+        if growth == 0 || self.has_grown.load(Ordering::Relaxed) || !guard.reserve_unsent(growth) {
+            return;
+        }
+        self.has_grown.store(true, Ordering::Relaxed);
+        self.connection.set_send_window(u64::try_from(config.unsent_per_connection_max).unwrap_or(u64::MAX));
     }
 }
 
@@ -71,7 +96,7 @@ impl StreamMuxer for Muxer {
         let opened = ready!(inbound.as_mut().poll(cx));
         this.inbound = None;
         this.guard.charge_input(1, 0);
-        Poll::Ready(Ok(Substream::new(opened?, this.guard.clone())))
+        Poll::Ready(Ok(Substream::new(opened?, this.guard.clone(), this.window.clone())))
     }
 
     fn poll_outbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Substream>> {
@@ -82,7 +107,7 @@ impl StreamMuxer for Muxer {
         });
         let opened = ready!(outbound.as_mut().poll(cx));
         this.outbound = None;
-        Poll::Ready(Ok(Substream::new(opened?, this.guard.clone())))
+        Poll::Ready(Ok(Substream::new(opened?, this.guard.clone(), this.window.clone())))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -115,12 +140,17 @@ pub(crate) struct Substream {
     /// Whether this side has ended its half, or why it could not.
     close: Option<Result<(), io::ErrorKind>>,
     guard: ConnectionGuard,
+    window: Arc<SendWindow>,
     delay: Delay,
 }
 
 impl Substream {
-    fn new((send, receive): (quinn::SendStream, quinn::RecvStream), guard: ConnectionGuard) -> Self {
-        Self { send, receive, close: None, guard, delay: Delay::default() }
+    fn new(
+        (send, receive): (quinn::SendStream, quinn::RecvStream),
+        guard: ConnectionGuard,
+        window: Arc<SendWindow>,
+    ) -> Self {
+        Self { send, receive, close: None, guard, window, delay: Delay::default() }
     }
 }
 
@@ -141,7 +171,11 @@ impl AsyncRead for Substream {
 impl AsyncWrite for Substream {
     /// Waits while as much is unacknowledged as the connection may hold.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.send), cx, buffer)
+        let written = AsyncWrite::poll_write(Pin::new(&mut self.send), cx, buffer);
+        if written.is_pending() {
+            self.window.grow(&self.guard);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -52,9 +52,9 @@ impl Settings {
             .keep_alive_interval(Some(KEEP_ALIVE))
             .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
             .allow_spin(false)
-            .stream_receive_window(window(config.unread_per_connection_max / 4))
-            .receive_window(window(config.unread_per_connection_max))
-            .send_window(u64::try_from(config.unsent_per_connection_max).unwrap_or(u64::MAX));
+            .stream_receive_window(window(config.quic_window))
+            .receive_window(window(config.quic_window))
+            .send_window(u64::try_from(config.quic_window).unwrap_or(u64::MAX));
         let transport = Arc::new(transport);
 
         let mut server =
