@@ -39,6 +39,7 @@ pub mod client;
 mod clock;
 mod convert;
 pub mod limits;
+mod notices;
 mod prefix;
 pub mod server;
 

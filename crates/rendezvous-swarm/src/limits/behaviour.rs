@@ -18,7 +18,11 @@ use super::{
     config::{Config, Exceeded, Stats},
     tally::{Counted, Tally},
 };
-use crate::prefix::prefix_of;
+use crate::remote_ip;
+
+fn prefix_of(remote: &Multiaddr) -> Option<IpPrefix> {
+    remote_ip(remote).map(IpPrefix::of)
+}
 
 /// Denies inbound connections above its [limits](Config); see the [module](super) for what is counted and when.
 ///

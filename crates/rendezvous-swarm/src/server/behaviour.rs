@@ -30,7 +30,7 @@ use super::{
     shared::{Shared, ShellStats},
     writer::Writer,
 };
-use crate::prefix::prefix_of;
+use crate::prefix::origin_of;
 
 /// A rendezvous point: serves `/rendezvous/1.0.0` to all who connect, and other dialects from the same registry where they
 /// are switched on ([`Config::dialects`], [`Self::serve`]).
@@ -199,7 +199,8 @@ impl Behaviour {
     fn connected(&mut self, peer: PeerId, connection: ConnectionId, remote: &Multiaddr) -> Handler {
         let connected = self.peers.entry(peer).or_default();
         connected.connections.push(connection);
-        Handler::new(peer, prefix_of(remote), self.shared.clone(), connected.reads)
+        let origin = origin_of(&self.shared.config.exempt, remote);
+        Handler::new(peer, origin, self.shared.clone(), connected.reads)
     }
 
     /// Takes out what has ended, and sets the timer for what ends next.

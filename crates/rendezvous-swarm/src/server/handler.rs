@@ -16,7 +16,7 @@ use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, Stream, StreamProtocol, SubstreamProtocol,
     handler::{ConnectionEvent, FullyNegotiatedInbound},
 };
-use rendezvous_core::server::{IpPrefix, Reads};
+use rendezvous_core::server::{Origin, Reads};
 use rendezvous_record::Flavours;
 use rendezvous_wire::{Dialect, Dialects};
 
@@ -39,7 +39,7 @@ pub struct Handler {
 impl Handler {
     pub(super) fn new(
         peer: PeerId,
-        prefix: Option<IpPrefix>,
+        origin: Origin,
         shared: Arc<Shared>,
         reads: Option<Option<Reads>>,
     ) -> Self {
@@ -48,8 +48,9 @@ impl Handler {
             agent.set(reads);
         }
         let turns = Arc::new(Turns::new(shared.config.pages_per_connection_max));
+        let member = shared.budgets.join(origin);
         Self {
-            session: Session { peer, prefix, shared, agent, turns, dialect: Dialect::default() },
+            session: Session { peer, member, shared, agent, turns, dialect: Dialect::default() },
             streams: FuturesUnordered::new(),
         }
     }
@@ -98,21 +99,25 @@ impl ConnectionHandler for Handler {
         if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) = event {
             let (stream, dialect) = protocol;
             let shared = &self.session.shared;
+            let origin = self.session.member.origin();
             if self.streams.len() >= shared.config.streams_per_connection_max {
                 Counters::count(&shared.counters.streams_refused);
+                let what = "streams are reset because their connection has its most";
+                shared.note_limit("streams.per_connection_max", origin, what);
                 tracing::debug!(peer = %self.session.peer, "stream refused: the connection has its most");
                 return;
             }
-            let Some(place) = shared.streams.try_take(1) else {
-                Counters::count(&shared.counters.streams_refused_in_all);
-                tracing::debug!(peer = %self.session.peer, "stream refused: all connections have their most");
-                return;
+            let slot = match self.session.member.open() {
+                Ok(slot) => slot,
+                Err(exceeded) => {
+                    Counters::count(&shared.counters.streams_refused_in_all);
+                    shared.note_exceeded("streams.max", origin, exceeded, "streams are reset");
+                    tracing::debug!(peer = %self.session.peer, "stream refused: all connections have their most");
+                    return;
+                }
             };
             let session = Session { dialect, ..self.session.clone() };
-            let served = async move {
-                session.serve(stream).await;
-                drop(place);
-            };
+            let served = session.serve(stream, slot);
             self.streams.push(served.boxed());
         }
     }
