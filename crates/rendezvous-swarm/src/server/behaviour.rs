@@ -30,7 +30,7 @@ use super::{
     shared::{Shared, ShellStats},
     writer::Writer,
 };
-use crate::prefix::origin_of;
+use crate::{activity::Activity, prefix::origin_of};
 
 /// A rendezvous point: serves `/rendezvous/1.0.0` to all who connect, and other dialects from the same registry where they
 /// are switched on ([`Config::dialects`], [`Self::serve`]).
@@ -56,6 +56,7 @@ pub struct Behaviour {
     _writer: Option<Writer>,
     /// Connected peers, with their connections and what their agent version tells.
     peers: HashMap<PeerId, Connected>,
+    activity: Activity,
     /// Connections that are to be told.
     to_tell: VecDeque<(PeerId, ConnectionId, Told)>,
     timer: Option<(Time, Delay)>,
@@ -104,7 +105,8 @@ impl Behaviour {
     }
 
     fn with(shared: Arc<Shared>, writer: Option<Writer>) -> Self {
-        Self { shared, _writer: writer, peers: HashMap::new(), to_tell: VecDeque::new(), timer: None }
+        let activity = Activity::default();
+        Self { shared, _writer: writer, peers: HashMap::new(), activity, to_tell: VecDeque::new(), timer: None }
     }
 
     /// Tells the agent version of a connected peer, as identify reports it: it shows which flavours of record the peer
@@ -147,6 +149,13 @@ impl Behaviour {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.lock().stats()
+    }
+
+    /// When the connections are used: to be handed to [`limits::Behaviour::watch`](crate::limits::Behaviour::watch), so that
+    /// idle connections are closed.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        self.activity.clone()
     }
 
     /// What the shell has met, and what it holds.
@@ -200,7 +209,7 @@ impl Behaviour {
         let connected = self.peers.entry(peer).or_default();
         connected.connections.push(connection);
         let origin = origin_of(&self.shared.config.exempt, remote);
-        Handler::new(peer, origin, self.shared.clone(), connected.reads)
+        Handler::new(peer, origin, self.shared.clone(), self.activity.opened(connection), connected.reads)
     }
 
     /// Takes out what has ended, and sets the timer for what ends next.
@@ -282,6 +291,7 @@ impl NetworkBehaviour for Behaviour {
             },
             _ => return,
         };
+        self.activity.closed(connection);
         if let Some(connected) = self.peers.get_mut(&peer) {
             connected.connections.retain(|known| *known != connection);
             if connected.connections.is_empty() {

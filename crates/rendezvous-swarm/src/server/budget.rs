@@ -181,8 +181,7 @@ impl Budgets {
 
     /// Whether a bucket would be within its share with this amount more.
     fn is_within_share(&self, bucket: &Bucket, resource: Resource, amount: usize) -> bool {
-        bucket.origin == Origin::Exempt
-            || bucket.held(resource).saturating_add(amount) <= self.share(bucket, resource)
+        bucket.origin == Origin::Exempt || bucket.held(resource).saturating_add(amount) <= self.share(bucket, resource)
     }
 
     /// Takes an amount, for which others are evicted if the requester is within its share.
@@ -254,7 +253,8 @@ impl Budgets {
         is_idle: bool,
     ) -> usize {
         let is_above = |bucket: &&Arc<Bucket>| bucket.origin != Origin::Exempt && bucket.held(resource) > share;
-        let mut above: Vec<_> = buckets.values().filter(is_above).map(|bucket| (bucket.held(resource), bucket)).collect();
+        let mut above: Vec<_> =
+            buckets.values().filter(is_above).map(|bucket| (bucket.held(resource), bucket)).collect();
         above.sort_unstable_by_key(|(held, bucket)| (std::cmp::Reverse(*held), bucket.origin));
         let mut freed = 0;
         for count in 1..=above.len() {

@@ -119,9 +119,7 @@ impl<'a> Frames<'a> {
             }
             if let Some(end) = self.end.take() {
                 return Poll::Ready(match end {
-                    Ok(()) if self.has_begun() => {
-                        Err(CodecError::Io(io::ErrorKind::UnexpectedEof.into()).into())
-                    }
+                    Ok(()) if self.has_begun() => Err(CodecError::Io(io::ErrorKind::UnexpectedEof.into()).into()),
                     Ok(()) => Ok(None),
                     Err(error) => Err(CodecError::Io(error).into()),
                 });

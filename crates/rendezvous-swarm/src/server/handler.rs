@@ -27,7 +27,7 @@ use super::{
     stream::Session,
     turns::Turns,
 };
-use crate::{DUAL_PROTOCOL, PROTOCOL, WAKU_PROTOCOL};
+use crate::{DUAL_PROTOCOL, PROTOCOL, WAKU_PROTOCOL, activity::Meter};
 
 /// Handler of [`Behaviour`](super::Behaviour): each stream is served in the task of its connection.
 pub struct Handler {
@@ -41,6 +41,7 @@ impl Handler {
         peer: PeerId,
         origin: Origin,
         shared: Arc<Shared>,
+        meter: Arc<Meter>,
         reads: Option<Option<Reads>>,
     ) -> Self {
         let agent = Arc::new(Agent::default());
@@ -50,7 +51,7 @@ impl Handler {
         let turns = Arc::new(Turns::new(shared.config.pages_per_connection_max));
         let member = shared.budgets.join(origin);
         Self {
-            session: Session { peer, member, shared, agent, turns, dialect: Dialect::default() },
+            session: Session { peer, member, meter, shared, agent, turns, dialect: Dialect::default() },
             streams: FuturesUnordered::new(),
         }
     }

@@ -12,7 +12,9 @@ use futures::{channel::oneshot, task::AtomicWaker};
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Origin, Refusal, Register, Registered, Rejected, RequestReader, Requester, Server, Unregister, WakuReader},
+    server::{
+        Origin, Refusal, Register, Registered, Rejected, RequestReader, Requester, Server, Unregister, WakuReader,
+    },
 };
 use rendezvous_store::{LoadError, Opened, Store};
 use rendezvous_wire::{Dialect, Dialects, MessageType, Ttl};

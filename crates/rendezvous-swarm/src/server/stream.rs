@@ -15,8 +15,8 @@ use libp2p_identity::PeerId;
 use rendezvous_core::{
     RecordKind,
     server::{
-        Command, Discover, Discovered, Origin, PAGE_BYTES_MIN, Refusal, Rejected, RequestReader, Requester, Sample, WakuCommand,
-        WakuReader, registered_frame, waku_registered_frame,
+        Command, Discover, Discovered, Origin, PAGE_BYTES_MIN, Refusal, Rejected, RequestReader, Requester, Sample,
+        WakuCommand, WakuReader, registered_frame, waku_registered_frame,
     },
 };
 use rendezvous_wire::{CodecError, Dialect, MessageType, Page, Ttl};
@@ -31,6 +31,7 @@ use super::{
     turns::{Turn, Turns},
     writer::Outcome,
 };
+use crate::activity::Meter;
 
 /// Requests of one stream that are answered before the connection's other streams, and the tasks beside it, have their
 /// turn.
@@ -42,6 +43,8 @@ pub(super) struct Session {
     pub(super) peer: PeerId,
     /// The bucket that the connection counts in.
     pub(super) member: Arc<Member>,
+    /// When the connection was used last.
+    pub(super) meter: Arc<Meter>,
     pub(super) shared: Arc<Shared>,
     pub(super) agent: Arc<Agent>,
     pub(super) turns: Arc<Turns>,
@@ -105,6 +108,7 @@ impl Session {
         let mut frames = Frames::new(config, slot);
         let mut alarm = Alarm::default();
         let mut requests: u32 = 0;
+        let mut used = None;
         loop {
             let payload = match self.next(&mut frames, &mut stream, slot, &mut alarm).await {
                 Next::Frame(payload) => payload,
@@ -112,6 +116,8 @@ impl Session {
                 Next::Broken => return,
             };
             slot.mark(true);
+            self.meter.note();
+            used.get_or_insert_with(|| self.meter.used_stream());
             if !self.shared.dialects().contains(self.dialect) {
                 tracing::debug!(peer = %self.peer, dialect = %self.dialect, "stream closed: the dialect is served no longer");
                 break;

@@ -12,13 +12,13 @@ use std::{
 use futures::{AsyncRead, AsyncWrite, executor::block_on};
 use libp2p_core::upgrade::UpgradeInfo as _;
 use libp2p_identity::Keypair;
-use libp2p_swarm::ConnectionHandler as _;
+use libp2p_swarm::{ConnectionHandler as _, ConnectionId};
 use rendezvous_core::server::{IpPrefix, Origin};
 use rendezvous_record::{Flavour, Flavours, Limits, VerifiedRecord};
 use rendezvous_wire::{Dialect, Discover, Register, Request, Response, Status, frame};
 
 use super::{budget::Slot, shared::Shared, stream::Session, turns::Turns, *};
-use crate::{DUAL_PROTOCOL, PROTOCOL};
+use crate::{DUAL_PROTOCOL, PROTOCOL, activity::Activity};
 
 /// A stream whose other side has said all that it will, and takes whatever comes.
 #[derive(Clone, Default)]
@@ -101,7 +101,8 @@ impl Peer {
         let turns = Arc::new(Turns::new(self.shared.config.pages_per_connection_max));
         let (peer, shared, agent) = (self.key.public().to_peer_id(), self.shared.clone(), Arc::default());
         let member = shared.budgets.join(origin);
-        Session { peer, member, shared, agent, turns, dialect: Dialect::Rendezvous }
+        let meter = Activity::default().opened(ConnectionId::new_unchecked(1));
+        Session { peer, member, meter, shared, agent, turns, dialect: Dialect::Rendezvous }
     }
 
     pub(super) fn slot(&self) -> Slot {
@@ -156,7 +157,8 @@ fn only_a_point_that_takes_both_flavours_says_that_it_keeps_both() {
         let mut config = Config::default();
         config.server.accepts = accepts;
         let peer = Peer::new(config);
-        let handler = Handler::new(peer.key.public().to_peer_id(), Origin::Unlocated, peer.shared.clone(), None);
+        let meter = Activity::default().opened(ConnectionId::new_unchecked(1));
+        let handler = Handler::new(peer.key.public().to_peer_id(), Origin::Unlocated, peer.shared.clone(), meter, None);
         handler.listen_protocol().upgrade().protocol_info().collect::<Vec<_>>()
     };
     assert_eq!(protocols(Flavours::BOTH), [PROTOCOL, DUAL_PROTOCOL]);
