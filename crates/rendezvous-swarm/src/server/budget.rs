@@ -1,6 +1,6 @@
 //! What all connections share, with a share for each origin.
 //!
-//! Three resources are bounded in total: open streams, bytes of pages, and bytes of buffered requests. Each connection joins
+//! Streams, bytes of pages, bytes of buffered requests, and streams in negotiation are bounded in total. Each connection joins
 //! the [`Bucket`] of its [`Origin`], and each stream has a [`Slot`] that holds what the stream has of each resource.
 //!
 //! The share of a bucket is the total divided by the number of buckets that hold any of it, the requester's included, plus
@@ -23,7 +23,7 @@ use futures::task::AtomicWaker;
 use rendezvous_core::server::Origin;
 
 /// Resources that are bounded over all connections.
-const RESOURCES: usize = 3;
+const RESOURCES: usize = 4;
 
 /// Streams that are closed together where idle ones have to go: so that many newcomers cost one search.
 const EVICTED_TOGETHER: usize = 256;
@@ -37,6 +37,8 @@ pub(super) enum Resource {
     PageBytes,
     /// Bytes of requests that are not complete, or wait for their turn.
     RequestBytes,
+    /// Streams whose protocol is being negotiated. The swarm accepts them; above the total, connections are closed.
+    Negotiations,
 }
 
 /// The totals, and the buckets of all connections.
@@ -107,10 +109,15 @@ pub(super) enum Exceeded {
 }
 
 impl Budgets {
-    pub(super) fn new(streams_max: usize, page_bytes_max: usize, request_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        streams_max: usize,
+        page_bytes_max: usize,
+        request_bytes_max: usize,
+        negotiations_max: usize,
+    ) -> Self {
         let total = |max| Total { used: AtomicUsize::new(0), max, holders: AtomicIsize::new(0) };
         Self {
-            totals: [total(streams_max), total(page_bytes_max), total(request_bytes_max)],
+            totals: [total(streams_max), total(page_bytes_max), total(request_bytes_max), total(negotiations_max)],
             buckets: Mutex::default(),
             sequence: AtomicU64::new(0),
             opens_until_search: AtomicUsize::new(0),
@@ -144,6 +151,12 @@ impl Budgets {
         &self.totals[resource as usize]
     }
 
+    /// What is taken of a resource above its total, down to an eighth below it.
+    pub(super) fn excess(&self, resource: Resource) -> usize {
+        let (used, max) = (self.used(resource), self.total(resource).max);
+        if used > max { used - (max - max / 8) } else { 0 }
+    }
+
     /// Adds to the total, unless it would be above `max`.
     fn try_add(&self, bucket: &Bucket, resource: Resource, amount: usize, max: usize) -> bool {
         let total = self.total(resource);
@@ -152,11 +165,17 @@ impl Budgets {
         if total.used.fetch_update(Relaxed, Relaxed, add).is_err() {
             return false;
         }
+        self.count(bucket, resource, amount);
+        true
+    }
+
+    /// Counts what was added to the total for its bucket.
+    fn count(&self, bucket: &Bucket, resource: Resource, amount: usize) {
+        let total = self.total(resource);
         let before = bucket.held[resource as usize].fetch_add(amount, Relaxed);
         if before == 0 && amount > 0 && bucket.origin != Origin::Exempt {
             total.holders.fetch_add(1, Relaxed);
         }
-        true
     }
 
     fn give_back(&self, bucket: &Bucket, resource: Resource, amount: usize) {
@@ -329,6 +348,26 @@ impl Member {
         self.bucket.origin
     }
 
+    /// One more stream is in negotiation, which the swarm has accepted. Returns `true` if they are more than the total.
+    pub(super) fn begin_negotiation(&self) -> bool {
+        let total = self.budgets.total(Resource::Negotiations);
+        let used = total.used.fetch_add(1, Relaxed) + 1;
+        self.budgets.count(&self.bucket, Resource::Negotiations, 1);
+        used > total.max
+    }
+
+    pub(super) fn end_negotiation(&self) {
+        self.budgets.give_back(&self.bucket, Resource::Negotiations, 1);
+    }
+
+    /// What the connections of this origin hold of a resource above their share.
+    pub(super) fn above_share(&self, resource: Resource) -> usize {
+        if self.bucket.origin == Origin::Exempt {
+            return 0;
+        }
+        self.bucket.held(resource).saturating_sub(self.budgets.share(&self.bucket, resource))
+    }
+
     /// A place for one more stream, which begins idle.
     ///
     /// # Errors
@@ -478,7 +517,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Resource; RESOURCES] = [Resource::Streams, Resource::PageBytes, Resource::RequestBytes];
+    const ALL: [Resource; 3] = [Resource::Streams, Resource::PageBytes, Resource::RequestBytes];
 
     fn origin(number: u8) -> Origin {
         match number {
@@ -489,7 +528,7 @@ mod tests {
     }
 
     fn budgets(streams: usize, page_bytes: usize, request_bytes: usize) -> Arc<Budgets> {
-        Arc::new(Budgets::new(streams, page_bytes, request_bytes))
+        Arc::new(Budgets::new(streams, page_bytes, request_bytes, 100))
     }
 
     fn is_evicted(slot: &Slot) -> bool {
@@ -506,7 +545,7 @@ mod tests {
         slot
     }
 
-    fn held(budgets: &Budgets) -> [usize; RESOURCES] {
+    fn held(budgets: &Budgets) -> [usize; 3] {
         ALL.map(|resource| budgets.used(resource))
     }
 

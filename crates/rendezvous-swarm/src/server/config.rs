@@ -50,6 +50,10 @@ pub const PIPELINED_REQUESTS_MAX: usize = 128;
 /// Bytes that may wait behind a request of the same stream: 512 requests of ordinary size, or the longest one.
 pub const PIPELINED_BYTES_MAX: usize = 64 << 10;
 
+/// Streams in negotiation on all connections together: 128 connections with the most that a swarm allows each. A
+/// negotiation lasts a round trip.
+pub const NEGOTIATING_MAX: usize = 1 << 14;
+
 /// Time for the protocol of a stream to be negotiated.
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -93,6 +97,10 @@ pub struct Config {
     /// Bytes that may wait behind a request of the same stream, or [`Self::request_bytes_max`] and 4 KiB if that is more; a
     /// stream with more is reset. Default [`PIPELINED_BYTES_MAX`].
     pub pipelined_bytes_max: usize,
+    /// Streams on all connections together whose protocol, this or another one, is being negotiated. The swarm accepts up
+    /// to 128 for each connection; when they are more than this in total, connections of IP prefixes above their share
+    /// are closed, those with most such streams first. Default [`NEGOTIATING_MAX`].
+    pub negotiating_max: usize,
     /// Networks without a share per IP prefix: behind a proxy or a container bridge every client has the same prefix.
     /// Totals and bounds per connection apply to them. Default none.
     pub exempt: ExemptNetworks,
@@ -123,6 +131,7 @@ impl Default for Config {
             requests_bytes_max: REQUESTS_BYTES_MAX,
             pipelined_requests_max: PIPELINED_REQUESTS_MAX,
             pipelined_bytes_max: PIPELINED_BYTES_MAX,
+            negotiating_max: NEGOTIATING_MAX,
             exempt: ExemptNetworks::default(),
             requests_per_stream_max: None,
             frame_timeout: FRAME_TIMEOUT,

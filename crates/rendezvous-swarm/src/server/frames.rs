@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn budgets(request_bytes: usize) -> Arc<Budgets> {
-        Arc::new(Budgets::new(100, 0, request_bytes))
+        Arc::new(Budgets::new(100, 0, request_bytes, 0))
     }
 
     fn slot(budgets: &Arc<Budgets>) -> Slot {

@@ -5,7 +5,10 @@ use std::{
     convert::Infallible,
     fmt,
     iter::Flatten,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -22,6 +25,7 @@ use rendezvous_wire::{Dialect, Dialects};
 
 use super::{
     agent::Agent,
+    budget::Member,
     config::NEGOTIATION_TIMEOUT,
     shared::{Counters, Shared},
     stream::Session,
@@ -32,6 +36,7 @@ use crate::{DUAL_PROTOCOL, PROTOCOL, WAKU_PROTOCOL, activity::Meter};
 /// Handler of [`Behaviour`](super::Behaviour): each stream is served in the task of its connection.
 pub struct Handler {
     session: Session,
+    negotiations: Arc<Negotiations>,
     /// At most [`Config::streams_per_connection_max`](super::Config::streams_per_connection_max).
     streams: FuturesUnordered<BoxFuture<'static, ()>>,
 }
@@ -50,10 +55,71 @@ impl Handler {
         }
         let turns = Arc::new(Turns::new(shared.config.pages_per_connection_max));
         let member = shared.budgets.join(origin);
+        let negotiations = Arc::new(Negotiations {
+            shared: shared.clone(),
+            member: member.clone(),
+            count: 0.into(),
+            is_closing: false.into(),
+        });
         Self {
+            negotiations,
             session: Session { peer, member, meter, shared, agent, turns, dialect: Dialect::default() },
             streams: FuturesUnordered::new(),
         }
+    }
+}
+
+/// The streams of a connection whose protocol is being negotiated.
+#[derive(Debug)]
+pub(super) struct Negotiations {
+    shared: Arc<Shared>,
+    member: Arc<Member>,
+    count: AtomicUsize,
+    is_closing: AtomicBool,
+}
+
+/// One of them, until it is dropped: the swarm holds the upgrade that it has from [`Handler::listen_protocol`] while it
+/// negotiates a stream.
+#[derive(Debug)]
+struct Negotiation(Arc<Negotiations>);
+
+impl Negotiations {
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn member(&self) -> &Member {
+        &self.member
+    }
+
+    /// Whether the connection has been told to close.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_closing(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+    }
+
+    fn begin(self: &Arc<Self>) -> Negotiation {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        if self.member.begin_negotiation() {
+            self.shared.wake();
+        }
+        Negotiation(self.clone())
+    }
+}
+
+impl Drop for Negotiation {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.member.end_negotiation();
+    }
+}
+
+impl Handler {
+    pub(super) fn negotiations(&self) -> Arc<Negotiations> {
+        self.negotiations.clone()
     }
 }
 
@@ -80,7 +146,7 @@ impl ConnectionHandler for Handler {
     fn listen_protocol(&self) -> SubstreamProtocol<Upgrade> {
         let shared = &self.session.shared;
         let is_dual = shared.config.server.accepts == Flavours::BOTH;
-        let upgrade = Upgrade { dialects: shared.dialects(), is_dual };
+        let upgrade = Upgrade { dialects: shared.dialects(), is_dual, _negotiation: self.negotiations.begin() };
         SubstreamProtocol::new(upgrade, ()).with_timeout(NEGOTIATION_TIMEOUT)
     }
 
@@ -132,10 +198,11 @@ impl fmt::Debug for Handler {
 
 /// Accepts streams of the dialects that are served. Beside `/rendezvous/1.0.0` a point that takes records of both flavours
 /// lists `/rendezvous/dual/1.0.0`, the sign that it keeps one of each; a stream under that name is served alike.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Upgrade {
     dialects: Dialects,
     is_dual: bool,
+    _negotiation: Negotiation,
 }
 
 impl UpgradeInfo for Upgrade {

@@ -75,6 +75,7 @@ pub(super) struct Counters {
     pub(super) pages_shrunk: AtomicU64,
     pub(super) requests_refused: AtomicU64,
     pub(super) pipelined_refused: AtomicU64,
+    pub(super) negotiating_closed: AtomicU64,
     pub(super) agents_awaited: AtomicU64,
     pub(super) slow_commits: AtomicU64,
 }
@@ -116,6 +117,8 @@ pub struct ShellStats {
     /// Streams reset because more came behind a request that waited than [`Config::pipelined_requests_max`] or
     /// [`Config::pipelined_bytes_max`].
     pub pipelined_refused: u64,
+    /// Connections closed because all connections together had more streams in negotiation than [`Config::negotiating_max`].
+    pub negotiating_closed: u64,
     /// Answers that waited for the requester's agent version.
     pub agents_awaited: u64,
     /// Registrations refused because the store had not taken them within [`Config::commit_timeout`].
@@ -132,6 +135,8 @@ pub struct ShellStats {
     pub pages_bytes: usize,
     /// Bytes of requests that are not complete or wait, at this time.
     pub requests_bytes: usize,
+    /// Streams in negotiation on all connections together, at this time.
+    pub negotiating: usize,
 }
 
 impl Counters {
@@ -157,6 +162,7 @@ impl Counters {
             pages_shrunk: read(&self.pages_shrunk),
             requests_refused: read(&self.requests_refused),
             pipelined_refused: read(&self.pipelined_refused),
+            negotiating_closed: read(&self.negotiating_closed),
             agents_awaited: read(&self.agents_awaited),
             slow_commits: read(&self.slow_commits),
             commits: read(&desk.commits),
@@ -198,6 +204,7 @@ impl Shared {
                 config.streams_max,
                 config.pages_bytes_max.max(page_bytes_max),
                 config.requests_bytes_max,
+                config.negotiating_max,
             )),
             notices: Notices::default(),
             reader: server.reader(),
@@ -221,6 +228,7 @@ impl Shared {
             streams_open: budgets.used(Resource::Streams),
             pages_bytes: budgets.used(Resource::PageBytes),
             requests_bytes: budgets.used(Resource::RequestBytes),
+            negotiating: budgets.used(Resource::Negotiations),
             ..self.counters.snapshot(&self.desk)
         }
     }

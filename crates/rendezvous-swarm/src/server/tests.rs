@@ -4,7 +4,7 @@ use std::{
     io,
     num::NonZeroU32,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,13 +12,13 @@ use std::{
 use futures::{AsyncRead, AsyncWrite, executor::block_on};
 use libp2p_core::upgrade::UpgradeInfo as _;
 use libp2p_identity::Keypair;
-use libp2p_swarm::{ConnectionHandler as _, ConnectionId};
+use libp2p_swarm::{CloseConnection, ConnectionHandler as _, ConnectionId, NetworkBehaviour as _, ToSwarm};
 use rendezvous_core::server::{IpPrefix, Origin};
 use rendezvous_record::{Flavour, Flavours, Limits, VerifiedRecord};
 use rendezvous_wire::{Dialect, Discover, Register, Request, Response, Status, frame};
 
 use super::{budget::Slot, shared::Shared, stream::Session, turns::Turns, *};
-use crate::{DUAL_PROTOCOL, PROTOCOL, activity::Activity};
+use crate::{DUAL_PROTOCOL, PROTOCOL, activity::Activity, clock::Ticks};
 
 /// A stream whose other side has said all that it will, and takes whatever comes.
 #[derive(Clone, Default)]
@@ -163,6 +163,78 @@ fn only_a_point_that_takes_both_flavours_says_that_it_keeps_both() {
     };
     assert_eq!(protocols(Flavours::BOTH), [PROTOCOL, DUAL_PROTOCOL]);
     assert_eq!(protocols(Flavours::from(Flavour::Standard)), [PROTOCOL]);
+}
+
+/// Handlers of connections from some network, and the upgrades of streams that are in negotiation on them.
+fn negotiating(
+    behaviour: &mut Behaviour,
+    network: u8,
+    connections: usize,
+    streams: usize,
+) -> Vec<(ConnectionId, Handler, Vec<Upgrade>)> {
+    let local = "/ip4/192.0.2.1/tcp/1".parse().expect("an address");
+    let connection = |number| {
+        let id = ConnectionId::new_unchecked(usize::from(network) * 1_000 + number);
+        let remote = format!("/ip4/198.51.{network}.1/tcp/1").parse().expect("an address");
+        let peer = Keypair::generate_ed25519().public().to_peer_id();
+        let handler = behaviour.handle_established_inbound_connection(id, peer, &local, &remote).expect("a handler");
+        let upgrades = (0..streams).map(|_| handler.listen_protocol().into_upgrade().0).collect();
+        (id, handler, upgrades)
+    };
+    (0..connections).map(connection).collect()
+}
+
+fn closes(behaviour: &mut Behaviour) -> Vec<ConnectionId> {
+    let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+    let mut closes = Vec::new();
+    while let Poll::Ready(event) = behaviour.poll(&mut cx) {
+        let ToSwarm::CloseConnection { connection: CloseConnection::One(id), .. } = event else { panic!("{event:?}") };
+        closes.push(id);
+    }
+    closes
+}
+
+#[test]
+fn connections_of_the_network_with_most_streams_in_negotiation_are_closed_above_the_total() {
+    let config = Config { negotiating_max: 100, ..Config::default() };
+    let mut behaviour = Behaviour::with_seed(config, [7; 16]);
+    let _within = negotiating(&mut behaviour, 1, 4, 5);
+    let attacking = negotiating(&mut behaviour, 2, 8, 10);
+    assert_eq!((behaviour.shell_stats().negotiating, closes(&mut behaviour)), (100, vec![]));
+    let _one_more = negotiating(&mut behaviour, 3, 1, 1);
+    let closed = closes(&mut behaviour);
+    // From 101 down to an eighth below the total.
+    assert_eq!(closed.len(), 2);
+    assert!(closed.iter().all(|id| attacking.iter().any(|(its, ..)| its == id)));
+    assert_eq!(closes(&mut behaviour), [], "they are told to close once");
+    assert_eq!(behaviour.shell_stats().negotiating_closed, 2);
+    drop((_within, attacking, _one_more));
+    assert_eq!(behaviour.shell_stats().negotiating, 0);
+}
+
+#[test]
+fn each_request_and_each_end_of_a_stream_is_a_use_of_its_connection() {
+    let (ticks, hand) = Ticks::manual();
+    let activity = Activity::with_ticks(ticks);
+    let id = ConnectionId::new_unchecked(1);
+    let peer = Peer::new(Config::default());
+    let mut session = peer.session();
+    session.meter = activity.opened(id);
+    hand.store(5, Ordering::Relaxed);
+    // Its answer is not read, so that the stream stays.
+    let stream = Said { is_deaf: true, ..Said::new(&[DISCOVER]) };
+    let mut serving = Box::pin(session.clone().serve(stream, peer.slot()));
+    let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+    assert_eq!(activity.last_use(id), Some((0, false)));
+    assert!(serving.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(activity.last_use(id), Some((5, true)));
+    hand.store(9, Ordering::Relaxed);
+    drop(serving);
+    assert_eq!(activity.last_use(id), Some((9, false)));
+    // A stream that says nothing is no use.
+    hand.store(11, Ordering::Relaxed);
+    block_on(session.serve(Said::new(&[]), peer.slot()));
+    assert_eq!(activity.last_use(id), Some((9, false)));
 }
 
 #[test]
