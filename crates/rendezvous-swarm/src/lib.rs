@@ -35,10 +35,12 @@
 //!
 //! [libp2p rendezvous protocol]: https://github.com/libp2p/specs/blob/master/rendezvous/README.md
 
+mod activity;
 pub mod client;
 mod clock;
 mod convert;
 pub mod limits;
+mod notices;
 mod prefix;
 pub mod server;
 
@@ -47,6 +49,7 @@ use libp2p_swarm::StreamProtocol;
 pub use rendezvous_core::RecordKind;
 
 pub use self::{
+    activity::Activity,
     convert::{ConvertError, from_signed_envelope, to_peer_record},
     prefix::remote_ip,
 };

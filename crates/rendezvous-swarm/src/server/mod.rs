@@ -19,11 +19,12 @@ mod tests;
 
 pub use behaviour::Behaviour;
 pub use config::{
-    COMMIT_TIMEOUT, Config, FRAME_TIMEOUT, IDLE_TIMEOUT, NEGOTIATION_TIMEOUT, PAGES_BYTES_MAX,
-    PAGES_PER_CONNECTION_MAX, REQUESTS_BYTES_MAX, STREAMS_MAX, STREAMS_PER_CONNECTION_MAX, WRITE_BYTES, WRITE_TIMEOUT,
+    COMMIT_TIMEOUT, Config, FRAME_TIMEOUT, IDLE_TIMEOUT, NEGOTIATING_MAX, NEGOTIATION_TIMEOUT, PAGES_BYTES_MAX,
+    PAGES_PER_CONNECTION_MAX, PIPELINED_BYTES_MAX, PIPELINED_REQUESTS_MAX, REQUESTS_BYTES_MAX, STREAMS_MAX,
+    STREAMS_PER_CONNECTION_MAX, WRITE_BYTES, WRITE_TIMEOUT,
 };
 pub use handler::{Handler, Notice, Upgrade};
-pub use rendezvous_core::server::{Event, Refusal, ServerConfig, Stats};
+pub use rendezvous_core::server::{Event, ExemptNetworks, Refusal, ServerConfig, Stats};
 pub use rendezvous_store::{LoadError, Opened, Store};
 #[doc(no_inline)]
 pub use rendezvous_wire::{Dialect, Dialects};
