@@ -51,7 +51,7 @@ pub use rendezvous_core::RecordKind;
 pub use self::{
     activity::Activity,
     convert::{ConvertError, from_signed_envelope, to_peer_record},
-    prefix::remote_ip,
+    prefix::{origin_of, remote_ip},
 };
 
 /// Protocol that is spoken.

@@ -28,7 +28,8 @@ pub fn remote_ip(remote: &Multiaddr) -> Option<IpAddr> {
 }
 
 /// The bucket that a connection counts in, by its remote address.
-pub(crate) fn origin_of(exempt: &ExemptNetworks, remote: &Multiaddr) -> Origin {
+#[must_use]
+pub fn origin_of(exempt: &ExemptNetworks, remote: &Multiaddr) -> Origin {
     exempt.origin_of(remote_ip(remote))
 }
 
