@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 7] = [
     &["rendezvous-core"],
     &["rendezvous-store"],
     &["rendezvous-swarm"],
-    &["rendezvous-discovery"],
+    &["rendezvous-discovery", "rendezvous-host"],
     &["rendezvous-node"],
     &["rendezvous-cli"],
 ];

@@ -66,8 +66,8 @@ pub(crate) enum Error {
     Output(io::Error),
     #[error("cannot start: {0}")]
     Start(io::Error),
-    #[error("cannot set up encryption with this key: {0}; use another --key")]
-    Noise(#[from] libp2p::noise::Error),
+    #[error("{0}; use another --key")]
+    Transport(#[from] rendezvous_host::TransportError),
     #[error("there is no address to advertise: name one with --address")]
     NoAddresses,
     #[error("this key cannot sign a record of the addresses: use another --key, or fewer or shorter addresses")]
@@ -141,7 +141,7 @@ impl Error {
             | Self::ListenersGone(_)
             | Self::Output(_)
             | Self::Start(_)
-            | Self::Noise(_)
+            | Self::Transport(_)
             | Self::NoAddresses
             | Self::CannotSign
             | Self::AtCapacity => LOCAL,

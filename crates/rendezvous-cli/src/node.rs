@@ -1,22 +1,16 @@
-//! The swarm that the commands share: TCP with noise and yamux, QUIC, and names resolved by DNS.
+//! The swarm that the commands share, and its listeners.
 
 use std::{collections::HashSet, io, net::SocketAddr, time::Duration};
 
 use libp2p::{
-    Multiaddr, PeerId, Swarm, Transport, TransportError,
-    core::{
-        muxing::StreamMuxerBox,
-        transport::{Boxed, ListenerId, timeout::TransportTimeout},
-        upgrade,
-    },
-    dns,
+    Multiaddr, Swarm, TransportError,
+    core::{transport::ListenerId, upgrade::Version},
     futures::StreamExt,
     identify,
     identity::Keypair,
-    noise, quic,
     swarm::{self, NetworkBehaviour, SwarmEvent},
-    tcp, yamux,
 };
+use rendezvous_host::Guard;
 use socket2::{Domain, Socket, Type};
 use tokio::time::{Instant, timeout_at};
 
@@ -41,25 +35,25 @@ const INTERFACES_QUIET: Duration = Duration::from_millis(200);
 /// Longest wait for the first address of every listener.
 const LISTEN_MAX: Duration = Duration::from_secs(5);
 
-/// A swarm with this behaviour. `connect_timeout` is for a whole connection, upgrades included.
+/// A swarm with this behaviour, whose connections are within these bounds.
 pub(crate) fn swarm<B: NetworkBehaviour>(
-    keypair: Keypair,
-    connect_timeout: Duration,
+    keypair: &Keypair,
+    guard: &Guard,
     behaviour: impl FnOnce(&Keypair) -> B,
 ) -> Result<Swarm<B>, Error> {
-    let named = match dns::tokio::Transport::system(direct(&keypair, connect_timeout)?) {
-        Ok(named) => named,
-        Err(error) => {
-            // Whoever names no host needs none of it; `localhost` is known without.
-            tracing::debug!(%error, "without a configuration of name servers");
-            without_servers(direct(&keypair, connect_timeout)?)
-        }
-    };
-    let transport = TransportTimeout::new(named, connect_timeout).boxed();
+    let transport = rendezvous_host::transport(keypair, guard)?;
     let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
-    let swarm = Swarm::new(transport, behaviour(&keypair), keypair.public().to_peer_id(), config);
+    let swarm = Swarm::new(transport, behaviour(keypair), keypair.public().to_peer_id(), config);
     tracing::debug!(peer_id = %swarm.local_peer_id(), "started");
     Ok(swarm)
+}
+
+/// Bounds for a command that talks to points: their answers are larger than requests.
+pub(crate) fn client_guard(connect_timeout: Duration) -> Guard {
+    let mut config = rendezvous_host::Config::node();
+    config.handshake_timeout = connect_timeout;
+    config.negotiation = Version::V1Lazy;
+    Guard::new(config)
 }
 
 /// Every interface, by both families and both carriers.
@@ -68,36 +62,6 @@ pub(crate) fn everywhere(port: u16) -> [Multiaddr; 4] {
     let tcp = format!("tcp/{port}");
     let hosts = [("/ip4/0.0.0.0", &tcp), ("/ip4/0.0.0.0", &quic), ("/ip6/::", &tcp), ("/ip6/::", &quic)];
     hosts.map(|(host, carrier)| format!("{host}/{carrier}").parse().expect("it is a multiaddr"))
-}
-
-/// Names that need no server.
-fn without_servers<T>(transport: T) -> dns::tokio::Transport<T> {
-    dns::tokio::Transport::custom(transport, dns::ResolverConfig::default(), dns::ResolverOpts::default())
-}
-
-/// What the operating system says of TCP. The layers above tell the source of their error, and not the error itself.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct TcpError(#[source] io::Error);
-
-/// TCP and QUIC, to addresses of numbers.
-///
-/// Put together by hand: what the builder makes hides from its errors what the operating system said.
-fn direct(keypair: &Keypair, connect_timeout: Duration) -> Result<Boxed<(PeerId, StreamMuxerBox)>, Error> {
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default())
-        .map_err(TcpError)
-        .upgrade(upgrade::Version::V1Lazy)
-        .authenticate(noise::Config::new(keypair)?)
-        .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let mut config = quic::Config::new(keypair);
-    config.handshake_timeout = connect_timeout;
-    let quic = quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    Ok(tcp
-        .or_transport(quic)
-        .map(|connected, _| connected.into_inner())
-        .map_err(|error| error.either(io::Error::other, io::Error::other))
-        .boxed())
 }
 
 /// Identify as every command speaks it.
@@ -256,13 +220,7 @@ fn check_free(address: &Multiaddr) -> io::Result<()> {
 mod tests {
     use std::net::TcpListener;
 
-    use libp2p::{
-        core::{
-            Endpoint,
-            transport::{DialOpts, PortUse},
-        },
-        ping,
-    };
+    use libp2p::ping;
 
     use super::*;
 
@@ -271,23 +229,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_name_servers_localhost_is_known_and_other_names_are_an_error() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let port = listener.local_addr().expect("it is bound").port();
-        let mut transport = without_servers(tcp::tokio::Transport::default());
-        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
-        let mut dial =
-            |name| transport.dial(parse(&format!("/dns4/{name}/tcp/{port}")), options).expect("it is dialled");
-        assert!(dial("localhost").await.is_ok());
-        assert!(dial("example.invalid").await.is_err());
-    }
-
-    #[tokio::test]
     async fn of_several_addresses_those_that_are_free_are_listened_on() {
         let holder = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let busy = parse(&format!("/ip4/127.0.0.1/tcp/{}", holder.local_addr().expect("it is bound").port()));
         let timeout = Duration::from_secs(10);
-        let swarm = swarm(Keypair::generate_ed25519(), timeout, |_| ping::Behaviour::default());
+        let swarm = swarm(&Keypair::generate_ed25519(), &client_guard(timeout), |_| ping::Behaviour::default());
         let mut swarm = swarm.expect("it starts");
         let free = [parse("/ip4/127.0.0.1/tcp/0"), parse("/ip4/127.0.0.1/udp/0/quic-v1")];
         let mut listeners =

@@ -9,6 +9,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent},
 };
 use rendezvous_core::server::EVENTS_MAX;
+use rendezvous_host::Guard;
 use rendezvous_swarm::{limits, server};
 use rendezvous_wire::Dialect;
 use serde::Serialize;
@@ -84,7 +85,8 @@ pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
     let mut hang_ups = HangUps::listen()?;
     let key = key::load_or_create(Some(key_file))?;
     let (rendezvous, kept) = open(settings).await?;
-    let swarm = node::swarm(key.keypair, settings.connections.handshake_timeout, |keypair| Behaviour {
+    let guard = guard(settings);
+    let swarm = node::swarm(&key.keypair, &guard, |keypair| Behaviour {
         limits: limits::Behaviour::new(settings.connections.limits.clone()),
         identify: node::identify(keypair),
         ping: ping::Behaviour::default(),
@@ -292,6 +294,13 @@ fn store_line(kept: Option<&Kept>) -> String {
     let ended = if opened.ended > 0 { format!(", {} ended meanwhile", opened.ended) } else { String::new() };
     let kept = output::count(opened.registrations, "registration");
     format!("store: {} with {kept}{ended}", output::printable(&directory.display().to_string()))
+}
+
+/// The bounds of the transport.
+fn guard(settings: &Settings) -> Guard {
+    let mut config = rendezvous_host::Config::default();
+    config.handshake_timeout = settings.connections.handshake_timeout;
+    Guard::new(config)
 }
 
 fn server_config(settings: &Settings) -> server::Config {

@@ -92,7 +92,7 @@ impl Session {
             announce_addresses: false,
             ..client::Config::default()
         };
-        let mut swarm = node::swarm(key.keypair.clone(), timeout, |keypair| Behaviour {
+        let mut swarm = node::swarm(&key.keypair, &node::client_guard(timeout), |keypair| Behaviour {
             identify: node::identify(keypair),
             ping: ping::Behaviour::default(),
             rendezvous: client::Behaviour::new(keypair.clone(), config),

@@ -1,6 +1,6 @@
 //! What the node's swarm consists of.
 
-use std::{pin::Pin, time::Duration};
+use std::{io, pin::Pin, time::Duration};
 
 use libp2p::{
     Swarm, identify,
@@ -9,6 +9,7 @@ use libp2p::{
     swarm::{self, NetworkBehaviour, behaviour::toggle::Toggle},
 };
 use rendezvous_discovery::{bridge::BridgeSource, connector, kad as kad_source, rendezvous};
+use rendezvous_host::Guard;
 use rendezvous_swarm::{client, limits, server};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -17,7 +18,7 @@ use crate::{
     error::StartError,
     room,
     settings::{Kademlia, Settings},
-    streams, transport,
+    streams,
 };
 
 /// What identify calls the family of protocols; others write the same.
@@ -148,7 +149,8 @@ fn swarm(
     tasks: &TaskTracker,
     cancel: &CancellationToken,
 ) -> Result<Swarm<Behaviour>, StartError> {
-    let transport = transport::new(keypair, settings.dial_timeout).map_err(StartError::Transport)?;
+    let transport = rendezvous_host::transport(keypair, &Guard::new(settings.transport()))
+        .map_err(|error| StartError::Transport(io::Error::other(error)))?;
     let (tasks, cancel) = (tasks.clone(), cancel.clone());
     let spawn = move |task: Pin<Box<dyn Future<Output = ()> + Send>>| {
         let cancel = cancel.clone();

@@ -143,7 +143,6 @@ pub mod rpc;
 mod settings;
 pub mod streams;
 pub mod sub_protocol;
-mod transport;
 
 #[doc(no_inline)]
 pub use libp2p::{Multiaddr, PeerId, StreamProtocol, multiaddr, swarm::InvalidProtocol};

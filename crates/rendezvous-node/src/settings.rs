@@ -394,6 +394,13 @@ impl Settings {
         self.inbound_max.unwrap_or(self.peers_max - self.peers_max / 3)
     }
 
+    /// The bounds of the transport.
+    pub(crate) fn transport(&self) -> rendezvous_host::Config {
+        let mut config = rendezvous_host::Config::node();
+        config.handshake_timeout = self.dial_timeout;
+        config
+    }
+
     /// Limits of inbound connections.
     pub(crate) fn limits(&self) -> limits::Config {
         self.limits.clone().unwrap_or_else(|| {

@@ -89,6 +89,7 @@ impl Client {
     pub fn forget_point(&mut self, now: Time, point: PeerId) {
         self.remember_point(now, point, PointMemory::default());
         self.points.succeeded(point);
+        self.points.forget_listings(&point);
     }
 
     /// Whether a point reads further requests on a stream has been seen; `None` if what was known is in doubt.
