@@ -601,6 +601,28 @@ mod tests {
     }
 
     #[test]
+    fn two_networks_that_hold_all_streams_idle_keep_nobody_out() {
+        let max = crate::server::STREAMS_MAX;
+        let budgets = budgets(max, 0, 0);
+        let attackers = [1, 2].map(|number| budgets.join(origin(number)));
+        let mut held = Vec::new();
+        for _ in 0..max / 2 {
+            attackers.iter().for_each(|attacker| held.extend(attacker.open()));
+        }
+        let clients: Vec<_> = (3..7).map(|number| budgets.join(origin(number))).collect();
+        let mut streams = Vec::new();
+        for round in 0..940 {
+            let stream = clients[round % clients.len()].open().expect("a place for each request");
+            stream.mark(true);
+            streams.push(stream);
+            // The attackers take whatever they get.
+            attackers.iter().for_each(|attacker| held.extend(attacker.open()));
+        }
+        assert!(!streams.iter().any(is_evicted));
+        assert!(budgets.used(Resource::Streams) <= max);
+    }
+
+    #[test]
     fn an_origin_within_its_share_never_pays_for_others() {
         let budgets = budgets(1_000, 0, 0);
         let nat = budgets.join(origin(1));
