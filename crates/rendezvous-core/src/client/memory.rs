@@ -104,6 +104,13 @@ impl Client {
     pub fn backoff_until(&self, now: Time, point: &PeerId) -> Option<Time> {
         self.points.backoff_until(point, self.now.max(now))
     }
+
+    /// Until when lookups with an interval leave a point alone because its listing reached a [`WalkLimit`](super::WalkLimit),
+    /// commands or not. `None` if they do not.
+    #[must_use]
+    pub fn listing_backoff_until(&self, now: Time, point: &PeerId) -> Option<Time> {
+        self.points.listing_backoff_until(point, self.now.max(now))
+    }
 }
 
 #[cfg(test)]

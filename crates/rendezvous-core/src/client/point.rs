@@ -171,8 +171,13 @@ impl Points {
     /// When lookups may ask a point; `None` for at once. Both its back-off for listings and the work that its answers make
     /// count.
     pub(super) fn listing_at(&mut self, point: &PeerId, now: Time, config: &ClientConfig) -> Option<Time> {
-        let until = self.points.get(point)?.listing_backoff.until.filter(|until| *until > now);
+        let until = self.listing_backoff_until(point, now);
         until.max(self.work_done_at(point, now, config))
+    }
+
+    /// Until when lookups leave a point alone because its listing reached a limit.
+    pub(super) fn listing_backoff_until(&self, point: &PeerId, now: Time) -> Option<Time> {
+        self.points.get(point)?.listing_backoff.until.filter(|until| *until > now)
     }
 
     /// When the work that the answers of a point make is within its share; `None` if it is.
