@@ -79,6 +79,20 @@ fn each_bad_register_has_its_refusal() {
     assert_eq!(point.server.stats().refusals, 6);
 }
 
+/// A bad signature would be told as such, had it been checked.
+#[test]
+fn a_copied_record_is_refused_as_foreign_before_its_signature_is_checked() {
+    let mut point = Desk::new();
+    for flavour in Flavour::ALL {
+        let mut copied = fixtures::record(1, flavour).envelope().to_vec();
+        *copied.last_mut().unwrap() ^= 1;
+        let refusal = point.register_pending(&peer(2), Some(&copied), "chat", None).unwrap_err();
+        assert_eq!((refusal.status(MessageType::Register), refusal), (Status::NotAuthorized, Refusal::ForeignRecord));
+        let refusal = point.register_pending(&peer(1), Some(&copied), "chat", None).unwrap_err();
+        assert_eq!(refusal.status(MessageType::Register), Status::InvalidSignedPeerRecord);
+    }
+}
+
 #[test]
 fn a_point_that_takes_one_flavour_refuses_the_other() {
     let mut point = Desk::with(|config| config.accepts = Flavours::STANDARD);

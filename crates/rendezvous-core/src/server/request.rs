@@ -167,7 +167,8 @@ impl RequestReader {
 
     /// Reads the payload of one frame that `peer`, authenticated by the transport, has sent.
     ///
-    /// Checks come in the order that most implementations have: namespace, TTL, record, whose record.
+    /// Checks come in this order: namespace, TTL, the record's structure, whose record it is, its signature. A record of
+    /// another peer is refused before any signature is checked.
     ///
     /// # Errors
     /// [`Rejected`] with the refusal to be answered.
@@ -220,7 +221,11 @@ impl RequestReader {
             return Ok(Register { namespace, record: Record::Unsigned(record), ttl });
         }
         let envelope = payload.slice_ref(envelope);
-        let record = VerifiedRecord::verify(envelope, &self.record_limits)?;
+        // The peer ids come first, so that a copied record of another peer costs no verification.
+        let record = match VerifiedRecord::verify_of(peer, envelope, &self.record_limits) {
+            Err(VerifyError::OtherSigner { .. }) => return Err(Refusal::ForeignRecord),
+            verified => verified?,
+        };
         self.check(peer, namespace, record, ttl)
     }
 
