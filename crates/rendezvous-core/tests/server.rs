@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_core::server::{
-    Change, ChangeId, CommitFailed, Event, Reads, Refusal, Registered, Requester, Server, ServerConfig,
+    Change, ChangeId, CommitFailed, Event, Origin, Reads, Refusal, Registered, Requester, Server, ServerConfig,
     registered_frame,
 };
 use rendezvous_record::{Flavour, Flavours};
@@ -192,7 +192,7 @@ fn a_cookie_from_before_a_restart_lists_everything_again() {
     }
     let cookie = before.discover(Some("chat"), 100, &[]).unwrap().cookie;
     let mut after = Desk {
-        prefix: None,
+        origin: Origin::Unlocated,
         server: Server::new(before.now + Duration::from_secs(1), ServerConfig::default(), [1; 16]),
         now: before.now,
     };
