@@ -9,7 +9,7 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Discovered, Registered, RequestReader, Requester, Server, ServerConfig, WakuCommand},
+    server::{Discovered, Origin, Registered, RequestReader, Requester, Server, ServerConfig, WakuCommand},
 };
 use rendezvous_record::{Flavour, VerifiedRecord};
 use rendezvous_sim::fixtures;
@@ -51,12 +51,18 @@ pub fn ttl_of(number: u64) -> Ttl {
 }
 
 impl Filled {
-    /// Registers a record.
+    /// Registers a record, from nowhere.
     pub fn register(&mut self, namespace: &str, record: VerifiedRecord, ttl: Ttl) {
+        self.register_from(Origin::Unlocated, namespace, record, ttl);
+    }
+
+    /// Registers a record, from somewhere.
+    pub fn register_from(&mut self, origin: Origin, namespace: &str, record: VerifiedRecord, ttl: Ttl) {
         let peer = record.peer_id();
         let register = self.reader.register_verified(&peer, namespace, record, Some(ttl));
         let register = register.expect("the record is within the point's bounds");
-        let registered = self.server.handle_register(self.now, &Requester::new(peer), register);
+        let requester = Requester { origin, ..Requester::new(peer) };
+        let registered = self.server.handle_register(self.now, &requester, register);
         assert_eq!(registered, Ok(Registered::Done(ttl)));
     }
 

@@ -102,6 +102,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             config.server.ttl_min = TTL_MIN;
             config.server.registrations_per_peer_max = REGISTRATIONS_PER_PEER_MAX;
             config.server.registrations_max = REGISTRATIONS_MAX;
+            // The load generator stands for many networks, from one address.
+            config.server.registrations_per_prefix_max = Some(usize::MAX);
+            (config.server.work_per_peer, config.server.work_per_prefix) = (None, None);
+            config.server.work_max_per_sec = None;
             let behaviour = match args.data_dir {
                 None => server::Behaviour::new(config),
                 Some(directory) => {

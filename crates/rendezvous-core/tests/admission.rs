@@ -4,16 +4,18 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use rendezvous_core::server::{Access, IpPrefix, Pattern, Policy, Rate, Refusal, Requester};
-use rendezvous_record::Flavour;
+use rendezvous_core::server::{
+    Access, Arrival, IpPrefix, Origin, Pattern, Policy, Rate, Refusal, RequestReader, Requester, WorkRate,
+};
+use rendezvous_record::{Flavour, Flavours};
 use rendezvous_sim::{
     desk::{Desk, peer, stranger},
     fixtures,
 };
-use rendezvous_wire::{MessageType, Namespace, Status, Ttl};
+use rendezvous_wire::{Discover, MessageType, Namespace, Register, Request, Status, Ttl, Unregister};
 
-fn prefix(last: u8) -> Option<IpPrefix> {
-    Some(IpPrefix::V4([192, 0, last]))
+fn prefix(last: u8) -> Origin {
+    Origin::Prefix(IpPrefix::V4([192, 0, last]))
 }
 
 fn says(refusal: &Refusal, status: Status, text: &str) {
@@ -23,18 +25,18 @@ fn says(refusal: &Refusal, status: Status, text: &str) {
 
 #[test]
 fn a_prefix_has_a_quota_of_its_own_and_renewals_pass_it() {
-    let mut desk = Desk::with(|config| config.registrations_per_prefix_max = 2);
-    desk.prefix = prefix(1);
+    let mut desk = Desk::with(|config| config.registrations_per_prefix_max = Some(2));
+    desk.origin = prefix(1);
     desk.register(1, "a", 7_200).unwrap();
     desk.register(2, "a", 7_200).unwrap();
     let refusal = desk.register(3, "a", 7_200).unwrap_err();
     says(&refusal, Status::Unavailable, "too many registrations from this network: 2 is the most");
     assert!(desk.register(1, "a", 7_200).is_ok(), "a renewal passes");
-    desk.prefix = prefix(2);
+    desk.origin = prefix(2);
     assert!(desk.register(3, "a", 7_200).is_ok(), "another network has its own");
     // A peer that has moved counts where it is.
     assert!(desk.register(1, "a", 7_200).is_ok());
-    desk.prefix = prefix(1);
+    desk.origin = prefix(1);
     assert!(desk.register(4, "a", 7_200).is_ok());
     assert!(desk.register(5, "a", 7_200).is_err());
     // What ends makes room.
@@ -80,13 +82,13 @@ fn a_peer_that_asks_too_often_is_told_when_to_come_back() {
     let mut desk = Desk::with(|config| config.rate_per_peer = Some(rate));
     let requester = Requester::new(peer(1));
     for _ in 0..3 {
-        assert_eq!(desk.server.handle_arrival(desk.now, &requester), Ok(()));
+        assert_eq!(desk.server.handle_arrival(desk.now, &requester, &Arrival::default()), Ok(()));
     }
-    let refusal = desk.server.handle_arrival(desk.now, &requester).unwrap_err();
+    let refusal = desk.server.handle_arrival(desk.now, &requester, &Arrival::default()).unwrap_err();
     says(&refusal, Status::Unavailable, "too many requests: come back in 10 s");
-    assert_eq!(desk.server.handle_arrival(desk.now, &Requester::new(peer(2))), Ok(()));
+    assert_eq!(desk.server.handle_arrival(desk.now, &Requester::new(peer(2)), &Arrival::default()), Ok(()));
     desk.pass(10);
-    assert_eq!(desk.server.handle_arrival(desk.now, &requester), Ok(()));
+    assert_eq!(desk.server.handle_arrival(desk.now, &requester, &Arrival::default()), Ok(()));
     assert_eq!(desk.server.stats().refusals, 1);
 }
 
@@ -94,12 +96,17 @@ fn a_peer_that_asks_too_often_is_told_when_to_come_back() {
 fn the_peers_of_a_prefix_share_a_rate() {
     let rate = Rate { burst: 5, period: Duration::from_secs(1) };
     let mut desk = Desk::with(|config| config.rate_per_prefix = Some(rate));
-    let from = |number, prefix| Requester { prefix, ..Requester::new(peer(number)) };
-    let passed =
-        (0..100).filter(|number| desk.server.handle_arrival(desk.now, &from(*number, prefix(1))).is_ok()).count();
+    let from = |number, origin| Requester { origin, ..Requester::new(peer(number)) };
+    let passed = (0..100)
+        .filter(|number| desk.server.handle_arrival(desk.now, &from(*number, prefix(1)), &Arrival::default()).is_ok())
+        .count();
     assert_eq!(passed, 5);
-    assert_eq!(desk.server.handle_arrival(desk.now, &from(1, prefix(2))), Ok(()));
-    assert_eq!(desk.server.handle_arrival(desk.now, &from(1, None)), Ok(()), "no prefix is known: none is shared");
+    assert_eq!(desk.server.handle_arrival(desk.now, &from(1, prefix(2)), &Arrival::default()), Ok(()));
+    assert_eq!(
+        desk.server.handle_arrival(desk.now, &from(1, Origin::Exempt), &Arrival::default()),
+        Ok(()),
+        "an exempt network shares none"
+    );
 }
 
 #[test]
@@ -168,24 +175,140 @@ fn what_waits_to_be_committed_counts_against_every_quota() {
     };
     let mut desk = Desk::with(|config| {
         config.deferred_commit = true;
-        config.registrations_per_prefix_max = 3;
+        config.registrations_per_prefix_max = Some(3);
         config.registrations_per_namespace_max = 2;
         config.record_bytes_max = len * 4;
     });
-    desk.prefix = prefix(1);
+    desk.origin = prefix(1);
     assert!(pending(&mut desk, 1, "a").is_ok());
     assert!(pending(&mut desk, 2, "a").is_ok());
     assert_eq!(pending(&mut desk, 3, "a"), Err(Refusal::NamespaceFull));
     assert!(pending(&mut desk, 3, "b").is_ok());
     assert_eq!(pending(&mut desk, 4, "b"), Err(Refusal::PrefixFull { max: 3 }));
-    desk.prefix = prefix(2);
+    desk.origin = prefix(2);
     assert!(pending(&mut desk, 4, "b").is_ok());
     assert_eq!(pending(&mut desk, 5, "c"), Err(Refusal::BytesFull));
     // What the store did not take is given back.
     let batch = desk.server.poll_commit().unwrap();
     desk.server.handle_committed(desk.now, batch.id, Err(rendezvous_core::server::CommitFailed));
-    desk.prefix = prefix(1);
+    desk.origin = prefix(1);
     for number in 0..2 {
         assert!(pending(&mut desk, number, "a").is_ok());
     }
+}
+
+/// A request of a peer as it arrives, before it is read.
+fn arrive(desk: &mut Desk, number: u64, origin: Origin, payload: &[u8]) -> Result<(), Refusal> {
+    let requester = Requester { origin, ..Requester::new(peer(number)) };
+    desk.server.handle_arrival(desk.now, &requester, &RequestReader::arrival(payload))
+}
+
+fn register_payload(number: u64) -> Vec<u8> {
+    let record = fixtures::record(number, Flavour::Standard);
+    let register = Register { namespace: Some(b"chat"), signed_peer_record: Some(record.envelope()), ttl_secs: None };
+    Request::Register(register).to_message().encode()
+}
+
+fn discover_payload(limit: u64) -> Vec<u8> {
+    let discover = Discover { namespace: Some(b"chat"), limit: Some(limit), ..Discover::default() };
+    Request::Discover(discover).to_message().encode()
+}
+
+fn unregister_payload(namespace: Option<&[u8]>) -> Vec<u8> {
+    Request::Unregister(Unregister { namespace, id: None }).to_message().encode()
+}
+
+#[test]
+fn a_request_is_weighed_by_what_it_costs() {
+    let micros = |payload: &[u8]| RequestReader::arrival(payload).work_micros;
+    assert_eq!(micros(&discover_payload(10)), 15);
+    assert_eq!(micros(&register_payload(1)), 50, "an Ed25519 signature");
+    assert_eq!(micros(&unregister_payload(None)), 15);
+    assert_eq!(micros(b"no message"), 15);
+    assert_eq!(RequestReader::arrival(&register_payload(1)).kind, Some(MessageType::Register));
+    assert_eq!(RequestReader::arrival(b"\xff").kind, None);
+}
+
+#[test]
+fn a_flood_of_one_peer_is_refused_and_its_neighbours_are_served() {
+    let mut desk = Desk::new();
+    let payload = register_payload(1);
+    let passed = (0..100_000).take_while(|_| arrive(&mut desk, 1, prefix(1), &payload).is_ok()).count();
+    assert_eq!(passed, 20_000, "a second of work");
+    let refusal = arrive(&mut desk, 1, prefix(1), &payload).unwrap_err();
+    says(&refusal, Status::Unavailable, "too many requests: come back in 1 s");
+    assert!(arrive(&mut desk, 2, prefix(1), &payload).is_ok(), "a neighbour");
+    // Fresh keys help as far as the network's bucket goes.
+    let passed = (10..).take_while(|number| arrive(&mut desk, *number, prefix(1), &payload).is_ok()).count();
+    assert_eq!(passed, 19_999);
+    assert!(arrive(&mut desk, 3, prefix(2), &payload).is_ok(), "another network");
+    assert!(arrive(&mut desk, 4, Origin::Exempt, &payload).is_ok());
+    let too_fast = desk.server.stats().too_fast;
+    assert_eq!((too_fast.work_per_peer, too_fast.work_per_prefix), (2, 1));
+    let settings: Vec<_> = core::iter::from_fn(|| desk.server.poll_notice()).map(|notice| notice.setting).collect();
+    assert_eq!(settings, ["work.per_peer.millis_per_sec", "work.per_prefix.millis_per_sec"]);
+}
+
+#[test]
+fn pages_are_charged_by_what_stands_on_them() {
+    let mut desk = Desk::with(|config| {
+        config.registrations_per_prefix_max = Some(usize::MAX);
+        let (burst, per_sec) = (Duration::from_millis(10), Duration::from_millis(1));
+        config.work_per_peer = Some(WorkRate { burst, per_sec });
+    });
+    let asker = Requester::new(peer(5_000));
+    let ask = |desk: &mut Desk, namespace| {
+        let payload = discover_payload(1_000);
+        desk.server.handle_arrival(desk.now, &asker, &RequestReader::arrival(&payload))?;
+        desk.discover_as(&asker, Some(Flavours::BOTH), Some(namespace), 1_000, &[])
+            .map(|page| page.unwrap().found.len())
+    };
+    for number in 0..1_000 {
+        desk.register(number, "large", 7_200).unwrap();
+    }
+    let pages = (0..1_000).take_while(|_| ask(&mut desk, "large").is_ok()).count();
+    assert_eq!(pages, 20, "515 microseconds each, of 10 ms");
+    desk.pass(60);
+    let pages = (0..1_000).take_while(|_| ask(&mut desk, "empty").is_ok()).count();
+    assert_eq!(pages, 666, "15 microseconds each");
+}
+
+#[test]
+fn an_unregister_of_what_stands_passes_where_all_else_is_too_fast() {
+    let mut desk = Desk::with(|config| config.rate_per_peer = Some(Rate { burst: 1, period: Duration::from_secs(60) }));
+    desk.register(1, "chat", 7_200).unwrap();
+    assert!(arrive(&mut desk, 1, prefix(1), &discover_payload(1)).is_ok());
+    assert!(arrive(&mut desk, 1, prefix(1), &discover_payload(1)).is_err());
+    for _ in 0..10 {
+        assert!(arrive(&mut desk, 1, prefix(1), &unregister_payload(Some(b"chat"))).is_ok());
+        assert!(arrive(&mut desk, 1, prefix(1), &unregister_payload(None)).is_ok());
+    }
+    assert!(arrive(&mut desk, 1, prefix(1), &unregister_payload(Some(b"nothing"))).is_err());
+    desk.unregister(&peer(1), None);
+    assert!(arrive(&mut desk, 1, prefix(1), &unregister_payload(Some(b"chat"))).is_err(), "nothing stands");
+    assert!(arrive(&mut desk, 1, prefix(1), &unregister_payload(None)).is_err());
+}
+
+/// 5,000 peers behind one address, two names each: every minute each name is registered and polled.
+#[test]
+fn a_large_nat_and_a_client_with_a_hundred_requests_at_once_are_never_refused() {
+    let mut desk = Desk::new();
+    let (register, discover) = (register_payload(1), discover_payload(10));
+    for number in 0..10 {
+        desk.register(number, "chat", 7_200).unwrap();
+    }
+    for second in 0..120_u64 {
+        desk.pass(1);
+        for request in 0..167 {
+            let number = 10_000 + (second * 167 + request) % 10_000;
+            assert_eq!(arrive(&mut desk, number, prefix(1), &register), Ok(()), "second {second}");
+            assert_eq!(arrive(&mut desk, number, prefix(1), &discover), Ok(()), "second {second}");
+        }
+        if second.is_multiple_of(10) {
+            for _ in 0..100 {
+                assert_eq!(arrive(&mut desk, 1, prefix(2), &register), Ok(()), "second {second}");
+            }
+        }
+    }
+    assert_eq!(desk.server.stats().refusals, 0);
 }

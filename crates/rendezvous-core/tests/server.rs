@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_core::server::{
-    Change, ChangeId, CommitFailed, Event, Reads, Refusal, Registered, Requester, Server, ServerConfig,
+    Change, ChangeId, CommitFailed, Event, Origin, Reads, Refusal, Registered, Requester, Server, ServerConfig,
     registered_frame,
 };
 use rendezvous_record::{Flavour, Flavours};
@@ -77,6 +77,20 @@ fn each_bad_register_has_its_refusal() {
     assert_eq!(refusal.status(MessageType::Register), Status::InvalidSignedPeerRecord);
     assert_eq!(point.server.stats().registrations, 0);
     assert_eq!(point.server.stats().refusals, 6);
+}
+
+/// A bad signature would be told as such, had it been checked.
+#[test]
+fn a_copied_record_is_refused_as_foreign_before_its_signature_is_checked() {
+    let mut point = Desk::new();
+    for flavour in Flavour::ALL {
+        let mut copied = fixtures::record(1, flavour).envelope().to_vec();
+        *copied.last_mut().unwrap() ^= 1;
+        let refusal = point.register_pending(&peer(2), Some(&copied), "chat", None).unwrap_err();
+        assert_eq!((refusal.status(MessageType::Register), refusal), (Status::NotAuthorized, Refusal::ForeignRecord));
+        let refusal = point.register_pending(&peer(1), Some(&copied), "chat", None).unwrap_err();
+        assert_eq!(refusal.status(MessageType::Register), Status::InvalidSignedPeerRecord);
+    }
 }
 
 #[test]
@@ -178,7 +192,7 @@ fn a_cookie_from_before_a_restart_lists_everything_again() {
     }
     let cookie = before.discover(Some("chat"), 100, &[]).unwrap().cookie;
     let mut after = Desk {
-        prefix: None,
+        origin: Origin::Unlocated,
         server: Server::new(before.now + Duration::from_secs(1), ServerConfig::default(), [1; 16]),
         now: before.now,
     };

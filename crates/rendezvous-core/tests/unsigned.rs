@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use rendezvous_core::{
     RecordKind, Time,
     server::{
-        Change, Command, CommitFailed, Discovered, Event, IpPrefix, Kept, PeerInfoFault, Reads, Refusal, Registered,
-        Requester, Server, ServerConfig, reads_of_agent,
+        Change, Command, CommitFailed, Discovered, Event, IpPrefix, Kept, Origin, PeerInfoFault, Reads, Refusal,
+        Registered, Requester, Server, ServerConfig, reads_of_agent,
     },
 };
 use rendezvous_record::{Flavour, Flavours};
@@ -209,6 +209,7 @@ fn unregister_and_time_end_unsigned_registrations_too() {
     let mut namespaces: Vec<_> = point.server.namespaces().map(|(name, count)| (name.to_string(), count)).collect();
     namespaces.sort_unstable();
     assert_eq!(namespaces, [("chat".to_owned(), 1), ("news".to_owned(), 2)]);
+    assert_eq!(point.server.stats().namespaces, 2);
     point.unregister(&peer(1), Some("chat"));
     assert!(!point.server.is_registered(&peer(1), "chat") && point.server.is_registered(&peer(1), "news"));
     register(&mut point, 3, 60).unwrap();
@@ -267,7 +268,7 @@ fn quotas_count_both() {
             config.legacy_peer_info = true;
             change(config);
         });
-        point.prefix = Some(IpPrefix::V4([192, 0, 2]));
+        point.origin = Origin::Prefix(IpPrefix::V4([192, 0, 2]));
         point.register(1, "chat", HOUR).unwrap();
         register(&mut point, 2, HOUR).unwrap();
         // Renewals pass, of either kind.
@@ -281,7 +282,7 @@ fn quotas_count_both() {
     };
     assert_eq!(full(|config| config.registrations_max = 2), Refusal::Full);
     assert_eq!(full(|config| config.registrations_per_namespace_max = 2), Refusal::NamespaceFull);
-    assert_eq!(full(|config| config.registrations_per_prefix_max = 2), Refusal::PrefixFull { max: 2 });
+    assert_eq!(full(|config| config.registrations_per_prefix_max = Some(2)), Refusal::PrefixFull { max: 2 });
 
     let mut point = Desk::with(|config| {
         (config.legacy_peer_info, config.registrations_per_peer_max) = (true, 2);
@@ -364,7 +365,7 @@ mod commit_seam {
         assert_eq!(kept.records[0].kind, RecordKind::Unsigned);
         let (count, server) = restored(point.now, true, &kept);
         assert_eq!((count, server.stats().unsigned), (1, 1));
-        let mut again = Desk { server, now: point.now, prefix: None };
+        let mut again = Desk { server, now: point.now, origin: Origin::Unlocated };
         assert_eq!(peers(&mut again, &py()), [peer(1)]);
         assert!(listed_signed(&mut again).is_empty());
         // Without the mode it stays where it is kept, and is not listed.
@@ -482,6 +483,7 @@ proptest! {
             prop_assert_eq!(peers(&mut point, &py()), model.peers(false));
             prop_assert_eq!(listed_signed(&mut point), model.peers(true));
             prop_assert_eq!(point.server.stats().registrations, model.entries.len());
+            prop_assert_eq!(point.server.stats().namespaces, point.server.namespaces().count());
         }
         point.run_dry();
         prop_assert_eq!(point.server.allocated_bytes(), 0);

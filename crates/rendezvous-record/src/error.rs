@@ -178,6 +178,15 @@ pub enum VerifyError {
         /// The peer whose key signed it.
         signer: Box<PeerId>,
     },
+    /// The record is signed by another peer than the one that it is to be of
+    /// ([`VerifiedRecord::verify_of`](crate::VerifiedRecord::verify_of)). Whether the signature is good was not checked.
+    #[error("peer record is signed by {signer}, not by {expected}")]
+    OtherSigner {
+        /// The peer whose key the envelope carries.
+        signer: Box<PeerId>,
+        /// The peer that the record is to be of.
+        expected: Box<PeerId>,
+    },
     /// The record lists more addresses than [`Limits::addresses_max`](crate::Limits).
     #[error("{count} addresses exceed the limit of {max}")]
     TooManyAddresses {

@@ -9,10 +9,10 @@ use crate::reader::Reader;
 const TYPE: u32 = 1;
 const DATA: u32 = 2;
 
-const RSA: u64 = 0;
-const ED25519: u64 = 1;
-const SECP256K1: u64 = 2;
-const ECDSA: u64 = 3;
+pub(crate) const RSA: u64 = 0;
+pub(crate) const ED25519: u64 = 1;
+pub(crate) const SECP256K1: u64 = 2;
+pub(crate) const ECDSA: u64 = 3;
 
 /// What stands before the 32 key bytes in the peer id of an Ed25519 key: an identity multihash of
 /// 36 bytes, then the `PublicKey` message's type and the length of its data.
@@ -75,7 +75,8 @@ impl SignerKey {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<(u64, &[u8], Option<Deviation>), Malformed> {
+/// The type and the data of a `PublicKey` message.
+pub(crate) fn read(bytes: &[u8]) -> Result<(u64, &[u8], Option<Deviation>), Malformed> {
     let mut reader = Reader::new(bytes);
     let (mut key_type, mut data) = (None, None);
     while let Some(field) = reader.next_field()? {

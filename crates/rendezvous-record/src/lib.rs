@@ -20,7 +20,8 @@
 //!
 //! | for | use |
 //! |---|---|
-//! | one envelope, and always when a server admits one | [`VerifiedRecord::verify`] |
+//! | one envelope, when a server admits the record of a connected peer | [`VerifiedRecord::verify_of`] |
+//! | one envelope of anybody | [`VerifiedRecord::verify`] |
 //! | the envelopes of an answer, once | [`verify_batch`] |
 //! | the envelopes of answers that repeat each other | [`Verifier`] |
 //! | one's own record | [`VerifiedRecord::sign`], [`SeqSource`] |
@@ -59,6 +60,7 @@
 //! [RFC 0003]: https://github.com/libp2p/specs/blob/master/RFC/0003-routing-records.md
 
 mod batch;
+mod cost;
 mod envelope;
 mod error;
 mod flavour;

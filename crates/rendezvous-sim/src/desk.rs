@@ -8,7 +8,7 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Command, Discovered, Event, IpPrefix, Refusal, Registered, Requester, Server, ServerConfig},
+    server::{Command, Discovered, Event, Origin, Refusal, Registered, Requester, Server, ServerConfig},
 };
 use rendezvous_record::{Flavour, Flavours, Limits, VerifiedRecord};
 use rendezvous_wire::{Discover, MessageType, Register, Request, Response, Status, Ttl, Unregister, frame};
@@ -23,7 +23,7 @@ pub struct Desk {
     /// The present instant.
     pub now: Time,
     /// Where those who register come from.
-    pub prefix: Option<IpPrefix>,
+    pub origin: Origin,
 }
 
 /// A registration as a client reads it.
@@ -72,7 +72,7 @@ impl Desk {
         let mut config = ServerConfig::default();
         config.events_max = 1_000;
         change(&mut config);
-        Self { server: Server::new(EPOCH, config, [9; 16]), now: EPOCH, prefix: None }
+        Self { server: Server::new(EPOCH, config, [9; 16]), now: EPOCH, origin: Origin::Unlocated }
     }
 
     /// Lets so many seconds pass.
@@ -119,7 +119,7 @@ impl Desk {
         let payload = Bytes::from(Request::Register(register).to_message().encode());
         match self.server.reader().read(peer, &payload) {
             Ok(Command::Register(register)) => {
-                let requester = Requester { prefix: self.prefix, ..Requester::new(*peer) };
+                let requester = Requester { origin: self.origin, ..Requester::new(*peer) };
                 self.server.handle_register(self.now, &requester, register)
             }
             Ok(other) => panic!("REGISTER was read as {other:?}"),

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Change, IpPrefix, Put, ServerConfig},
+    server::{Change, IpPrefix, Origin, Put, ServerConfig},
 };
 use rendezvous_record::Flavour;
 use rendezvous_store::{Embedded, Store};
@@ -122,7 +122,7 @@ fn put(number: u64, round: u64) -> Result<Change> {
         kind: Flavour::Standard.into(),
         record: Bytes::from(record),
         ends: NOW + Duration::from_secs(7_200),
-        prefix: Some(IpPrefix::V4([10, (number >> 8) as u8, number as u8])),
+        origin: Origin::Prefix(IpPrefix::V4([10, (number >> 8) as u8, number as u8])),
     }))
 }
 

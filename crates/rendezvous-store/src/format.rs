@@ -5,7 +5,7 @@
 //! | key | value |
 //! |---|---|
 //! | `m` | checksum 8, format 4, serial 8, position 8, time 8, registrations 8, sum 8 |
-//! | `r`, length of the peer id 1, peer id, namespace | checksum 8, position 8, prefix (0; or 4 and 3 bytes; or 6 and 7 bytes), then for each record: kind 1, end 8, length 4, record |
+//! | `r`, length of the peer id 1, peer id, namespace | checksum 8, position 8, origin (0 without an IP address; 1 of an exempt network; 4 and the 3 bytes of a /24; or 6 and the 7 bytes of a /56), then for each record: kind 1, end 8, length 4, record |
 //!
 //! A kind is 0 for an envelope of the standard flavour, 1 for one of the legacy flavour, 2 for a `PeerInfo` without a signature.
 //! Times are milliseconds of the Unix epoch. A checksum is XXH3 of 64 bits over the key and what follows the checksum. The
@@ -15,7 +15,7 @@ use bytes::{Buf, BufMut, Bytes};
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     RecordKind, Time,
-    server::{IpPrefix, Kept, KeptRecord},
+    server::{IpPrefix, Kept, KeptRecord, Origin},
 };
 use rendezvous_wire::Namespace;
 use xxhash_rust::xxh3::Xxh3Default;
@@ -117,13 +117,14 @@ pub(crate) fn key(peer: &PeerId, namespace: &Namespace) -> Vec<u8> {
 pub(crate) fn value(key: &[u8], kept: &Kept) -> Vec<u8> {
     sealed(key, |bytes| {
         bytes.put_u64(kept.position);
-        match kept.prefix {
-            None => bytes.put_u8(0),
-            Some(IpPrefix::V4(prefix)) => {
+        match kept.origin {
+            Origin::Unlocated => bytes.put_u8(0),
+            Origin::Exempt => bytes.put_u8(1),
+            Origin::Prefix(IpPrefix::V4(prefix)) => {
                 bytes.put_u8(4);
                 bytes.put_slice(&prefix);
             }
-            Some(IpPrefix::V6(prefix)) => {
+            Origin::Prefix(IpPrefix::V6(prefix)) => {
                 bytes.put_u8(6);
                 bytes.put_slice(&prefix);
             }
@@ -147,10 +148,11 @@ pub(crate) fn kept(key: &[u8], value: &[u8]) -> Option<Kept> {
     let peer = PeerId::from_bytes(peer).ok()?;
     let namespace = Namespace::new(str::from_utf8(namespace).ok()?).ok()?;
     let position = body.try_get_u64().ok()?;
-    let prefix = match body.try_get_u8().ok()? {
-        0 => None,
-        4 => Some(IpPrefix::V4(array(&mut body)?)),
-        6 => Some(IpPrefix::V6(array(&mut body)?)),
+    let origin = match body.try_get_u8().ok()? {
+        0 => Origin::Unlocated,
+        1 => Origin::Exempt,
+        4 => Origin::Prefix(IpPrefix::V4(array(&mut body)?)),
+        6 => Origin::Prefix(IpPrefix::V6(array(&mut body)?)),
         _ => return None,
     };
     let mut records = Vec::with_capacity(1);
@@ -163,7 +165,7 @@ pub(crate) fn kept(key: &[u8], value: &[u8]) -> Option<Kept> {
         body = rest;
         records.push(KeptRecord { kind, ends, record: Bytes::copy_from_slice(record) });
     }
-    Some(Kept { peer, namespace, position, prefix, records })
+    Some(Kept { peer, namespace, position, origin, records })
 }
 
 /// The checksum that a value begins with.
@@ -200,4 +202,57 @@ fn array<const N: usize>(body: &mut &[u8]) -> Option<[u8; N]> {
     let (array, rest) = body.split_first_chunk()?;
     *body = rest;
     Some(*array)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: [u8; 38] = {
+        let mut peer = [7; 38];
+        [peer[0], peer[1], peer[2], peer[3], peer[4], peer[5]] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+        peer
+    };
+
+    fn registration(origin: Origin) -> Kept {
+        let record = KeptRecord {
+            kind: RecordKind::Unsigned,
+            ends: Time::from_unix_millis(1_700_000_000_000),
+            record: Bytes::from_static(b"record"),
+        };
+        let peer = PeerId::from_bytes(&PEER).expect("an Ed25519 key's id");
+        let namespace = Namespace::new("chat").expect("a short name");
+        Kept { peer, namespace, position: 9, origin, records: vec![record] }
+    }
+
+    #[test]
+    fn a_registration_is_read_back_with_its_origin() {
+        for origin in [
+            Origin::Unlocated,
+            Origin::Exempt,
+            Origin::Prefix(IpPrefix::V4([192, 0, 2])),
+            Origin::Prefix(IpPrefix::V6([0x20, 1, 0xd, 0xb8, 0, 0, 1])),
+        ] {
+            let written = registration(origin);
+            let key = key(&written.peer, &written.namespace);
+            assert_eq!(kept(&key, &value(&key, &written)), Some(written));
+        }
+    }
+
+    /// Version 0.1 wrote 0 where there was no IP address, 4 and a /24, or 6 and a /56.
+    #[test]
+    fn what_version_0_1_wrote_is_read() {
+        let record: &[u8] = &[2, 0, 0, 1, 0x8b, 0xcf, 0xe5, 0x68, 0, 0, 0, 0, 6, b'r', b'e', b'c', b'o', b'r', b'd'];
+        let of = |origin: &[u8]| {
+            let key = key(&registration(Origin::Exempt).peer, &registration(Origin::Exempt).namespace);
+            let body = [&9_u64.to_be_bytes()[..], origin, record].concat();
+            kept(&key, &sealed(&key, |bytes| bytes.extend_from_slice(&body)))
+        };
+        assert_eq!(of(&[0]), Some(registration(Origin::Unlocated)));
+        assert_eq!(of(&[4, 192, 0, 2]), Some(registration(Origin::Prefix(IpPrefix::V4([192, 0, 2])))));
+        let prefix = [0x20, 1, 0xd, 0xb8, 0, 0, 1];
+        let written = [&[6][..], &prefix].concat();
+        assert_eq!(of(&written), Some(registration(Origin::Prefix(IpPrefix::V6(prefix)))));
+        assert_eq!(of(&[5]), None);
+    }
 }

@@ -9,7 +9,7 @@ use common::{
     point::{Point, at, config},
 };
 use multiaddr::{Multiaddr, Protocol};
-use rendezvous_core::server::{Change, IpPrefix, Refusal};
+use rendezvous_core::server::{Change, IpPrefix, Origin, Refusal};
 use rendezvous_record::{Flavour, Limits, VerifiedRecord};
 use rendezvous_sim::{
     desk::peer,
@@ -43,6 +43,7 @@ macro_rules! properties_of_durable_stores {
             a_cookie_goes_on_when_the_highest_position_was_withdrawn,
             a_cookie_goes_on_when_the_highest_position_has_ended,
             quotas_count_what_was_there_before,
+            shares_without_an_address_and_exemptions_hold_over_restarts,
             what_has_ended_is_dropped_when_it_is_read,
             a_forget_takes_one_flavour_out,
             an_unsigned_registration_is_kept_as_such,
@@ -248,33 +249,55 @@ fn quotas_count_what_was_there_before<P: Place>() {
     let place = P::default();
     let mut settings = config();
     settings.registrations_per_peer_max = 2;
-    settings.registrations_per_prefix_max = 3;
+    settings.registrations_per_prefix_max = Some(3);
     let mut point = Point::open_with(place.open(), EPOCH, settings.clone()).unwrap();
-    let near = Some(IpPrefix::V4([192, 0, 2]));
-    let far = Some(IpPrefix::V6([0x20, 1, 0xd, 0xb8, 0, 0, 1]));
-    point.desk.prefix = near;
+    let near = Origin::Prefix(IpPrefix::V4([192, 0, 2]));
+    let far = Origin::Prefix(IpPrefix::V6([0x20, 1, 0xd, 0xb8, 0, 0, 1]));
+    point.desk.origin = near;
     point.register(1, Standard, "a", HOUR).unwrap();
     point.register(1, Legacy, "b", HOUR).unwrap();
-    point.desk.prefix = far;
+    point.desk.origin = far;
     point.register(2, Standard, "a", HOUR).unwrap();
     drop(point);
 
     point = Point::open_with(place.open(), EPOCH, settings.clone()).unwrap();
     assert_eq!(point.register(1, Standard, "c", HOUR), Err(Refusal::PeerFull { max: 2 }));
-    point.desk.prefix = near;
+    point.desk.origin = near;
     point.register(3, Standard, "a", HOUR).unwrap();
     assert_eq!(point.register(4, Standard, "a", HOUR), Err(Refusal::PrefixFull { max: 3 }));
     point.register(1, Standard, "b", HOUR).expect("a renewal asks no quota");
-    point.desk.prefix = far;
+    point.desk.origin = far;
     point.register(4, Standard, "a", HOUR).unwrap();
     point.register(5, Standard, "a", HOUR).unwrap();
     drop(point);
 
     point = Point::open_with(place.open(), EPOCH, settings).unwrap();
-    point.desk.prefix = far;
+    point.desk.origin = far;
     assert_eq!(point.register(6, Standard, "a", HOUR), Err(Refusal::PrefixFull { max: 3 }));
     point.unregister(5, None).unwrap();
     point.register(6, Standard, "a", HOUR).unwrap();
+}
+
+fn shares_without_an_address_and_exemptions_hold_over_restarts<P: Place>() {
+    let place = P::default();
+    let mut settings = config();
+    settings.registrations_per_prefix_max = Some(2);
+    let mut point = Point::open_with(place.open(), EPOCH, settings.clone()).unwrap();
+    for number in 0..2 {
+        point.register(number, Standard, "a", HOUR).unwrap();
+    }
+    point.desk.origin = Origin::Exempt;
+    for number in 10..15 {
+        point.register(number, Standard, "a", HOUR).unwrap();
+    }
+    drop(point);
+
+    point = Point::open_with(place.open(), EPOCH, settings).unwrap();
+    assert_eq!(point.register(2, Standard, "a", HOUR), Err(Refusal::PrefixFull { max: 2 }));
+    point.unregister(0, None).unwrap();
+    point.register(2, Standard, "a", HOUR).expect("those of the exempt network do not count");
+    point.desk.origin = Origin::Exempt;
+    point.register(15, Standard, "a", HOUR).unwrap();
 }
 
 fn what_has_ended_is_dropped_when_it_is_read<P: Place>() {

@@ -9,7 +9,7 @@ use common::{
     point::{Point, config, desk, listing},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
-use rendezvous_core::server::{IpPrefix, Server};
+use rendezvous_core::server::{IpPrefix, Origin, Server};
 use rendezvous_record::Flavour;
 use rendezvous_sim::{
     desk::{Desk, peer},
@@ -81,9 +81,9 @@ impl<P: Place> Sides<P> {
         match *command {
             Command::Register { number, flavour, namespace, ttl_secs, prefix } => {
                 let record = fixtures::record(number, flavour);
-                let prefix = prefix.map(|number| IpPrefix::V4([192, 0, number]));
+                let origin = Origin::from(prefix.map(|number| IpPrefix::V4([192, 0, number])));
                 for desk in [&mut self.point.as_mut().unwrap().desk, &mut self.model] {
-                    desk.prefix = prefix;
+                    desk.origin = origin;
                     let envelope = Some(record.envelope());
                     desk.register_pending(&peer(number), envelope.map(|bytes| &bytes[..]), namespace, Some(ttl_secs))
                         .unwrap();

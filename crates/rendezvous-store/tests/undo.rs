@@ -10,7 +10,7 @@ use std::{
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Change, Put},
+    server::{Change, Origin, Put},
 };
 use rendezvous_record::Flavour;
 use rendezvous_sim::fixtures::{self, EPOCH};
@@ -104,7 +104,7 @@ fn put(number: u64) -> Change {
         kind: Flavour::Standard.into(),
         record: record.envelope().clone(),
         ends: Time::from_unix_millis(EPOCH.as_unix_millis() + 3_600_000),
-        prefix: None,
+        origin: Origin::Unlocated,
     })
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_wire::Namespace;
 
-use super::admission::IpPrefix;
+use super::admission::Origin;
 use crate::{RecordKind, Time};
 
 /// Names a change that waits to be committed.
@@ -58,8 +58,9 @@ pub struct Put {
     pub record: Bytes,
     /// When the record ends.
     pub ends: Time,
-    /// Where the REGISTER came from, for the quota of that prefix.
-    pub prefix: Option<IpPrefix>,
+    /// Where the registration counts: where its REGISTER came from, or, for a renewal from a network without room, where it
+    /// counted before.
+    pub origin: Origin,
 }
 
 /// Changes to be written together. To be committed in order, whole or not at all.

@@ -6,7 +6,7 @@ use rendezvous_record::{Flavour, Flavours, Limits};
 use rendezvous_wire::{Limit, Ttl, frame, waku};
 
 use super::{
-    admission::{Access, Policy, Rate},
+    admission::{Access, Policy, Rate, WORK_MAX_PER_SEC, WORK_PER_PEER, WORK_PER_PREFIX, WorkRate},
     registry::RECORD_BYTES_CEILING,
 };
 
@@ -41,6 +41,10 @@ pub struct ServerConfig {
     /// Shortest TTL that REGISTER may ask for. Default [`TTL_MIN`]; the specification recommends 2 hours.
     pub ttl_min: Ttl,
     /// Longest TTL that REGISTER may ask for. Default 72 hours, and never more.
+    ///
+    /// From three quarters of [`Self::registrations_max`] or [`Self::record_bytes_max`] on, less is granted than asked for:
+    /// the longest TTL falls in proportion to the room that is left, from this one to [`Self::ttl_default`] when the point
+    /// is full. A renewal is granted at least what it had left. The answer says what is granted.
     pub ttl_max: Ttl,
     /// Granted where REGISTER names none, brought within the bounds. Default 2 hours.
     pub ttl_default: Ttl,
@@ -52,18 +56,38 @@ pub struct ServerConfig {
     pub waku_ttl_default: Ttl,
     /// Registrations that one peer may have. Default [`REGISTRATIONS_PER_PEER_MAX`].
     pub registrations_per_peer_max: usize,
-    /// Registrations in total. Default [`REGISTRATIONS_MAX`].
+    /// Registrations in total. Default [`REGISTRATIONS_MAX`]. Nothing that was acknowledged makes way for others: at the
+    /// total new registrations are refused, and before it those of networks with many
+    /// ([`Self::registrations_per_prefix_max`]).
     pub registrations_max: usize,
-    /// Registrations that may come from one IP prefix (/24, /56). Default none but the total.
-    pub registrations_per_prefix_max: usize,
+    /// Registrations that may come from one IP prefix (/24, /56), and from all connections without an IP address together
+    /// ([`Origin`](super::Origin)). An IPv6 /48 may have [`SHARES_PER_48`](super::SHARES_PER_48) times as many, a /32
+    /// [`SHARES_PER_32`](super::SHARES_PER_32) times. Exempt networks have no such bound. `Some(usize::MAX)` is none for all.
+    ///
+    /// Default `None`: a hundredth of the total, and at least 1000 ([`Self::prefix_share`]). So peers behind one address
+    /// have, together, room for 10,000 registrations at a point with the default total. From three quarters of the total
+    /// on, new registrations meet a smaller share, which falls in proportion to the room that is left, and
+    /// [`Refusal::NearlyFull`](super::Refusal::NearlyFull); renewals are not asked.
+    pub registrations_per_prefix_max: Option<usize>,
     /// Registrations in one namespace. Default none but the total.
     pub registrations_per_namespace_max: usize,
     /// Bytes of all records together. Default none. Renewals with longer records pass up to an eighth above it.
     pub record_bytes_max: u64,
-    /// How often one peer may ask. Default as often as it likes.
+    /// How often one peer may ask, in requests. Default as often as it likes, within [`Self::work_per_peer`].
     pub rate_per_peer: Option<Rate>,
-    /// How often the peers of one IP prefix may ask. Default as often as they like.
+    /// How often the peers of one IP prefix may ask, in requests; those without an IP address count as one prefix, exempt
+    /// networks have no such bound. Default as often as they like, within [`Self::work_per_prefix`].
     pub rate_per_prefix: Option<Rate>,
+    /// How much of the processor's time the requests of one peer may take. Default [`WORK_PER_PEER`]; `None` for no bound.
+    pub work_per_peer: Option<WorkRate>,
+    /// How much of the processor's time the requests from one IP prefix may take; an IPv6 /48 and /32 may take
+    /// [`SHARES_PER_48`](super::SHARES_PER_48) and [`SHARES_PER_32`](super::SHARES_PER_32) times as much. Default
+    /// [`WORK_PER_PREFIX`]; `None` for no bound.
+    pub work_per_prefix: Option<WorkRate>,
+    /// Work of all requests in a second, above which the prefixes that cost most get less than [`Self::work_per_prefix`],
+    /// until the others have what they ask for. Default [`WORK_MAX_PER_SEC`]; raise it where there are several cores.
+    /// `None` for no bound.
+    pub work_max_per_sec: Option<Duration>,
     /// What holds in some namespaces. Default nothing.
     pub policies: Vec<Policy>,
     /// Who may list all namespaces at once. Default anyone; where a policy keeps a peer from discovering in some
@@ -106,11 +130,14 @@ impl Default for ServerConfig {
             waku_ttl_default: waku::TTL_DEFAULT,
             registrations_per_peer_max: REGISTRATIONS_PER_PEER_MAX,
             registrations_max: REGISTRATIONS_MAX,
-            registrations_per_prefix_max: usize::MAX,
+            registrations_per_prefix_max: None,
             registrations_per_namespace_max: usize::MAX,
             record_bytes_max: u64::MAX,
             rate_per_peer: None,
             rate_per_prefix: None,
+            work_per_peer: Some(WORK_PER_PEER),
+            work_per_prefix: Some(WORK_PER_PREFIX),
+            work_max_per_sec: Some(WORK_MAX_PER_SEC),
             policies: Vec::new(),
             discover_all: Access::Anyone,
             page_registrations_max: Limit::MAX,

@@ -60,6 +60,22 @@ pub enum Event {
     },
 }
 
+/// Requests that came too fast so far, by the limit that they met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TooFastCounts {
+    /// [`ServerConfig::rate_per_peer`](super::ServerConfig::rate_per_peer).
+    pub rate_per_peer: u64,
+    /// [`ServerConfig::rate_per_prefix`](super::ServerConfig::rate_per_prefix).
+    pub rate_per_prefix: u64,
+    /// [`ServerConfig::work_per_peer`](super::ServerConfig::work_per_peer).
+    pub work_per_peer: u64,
+    /// [`ServerConfig::work_per_prefix`](super::ServerConfig::work_per_prefix).
+    pub work_per_prefix: u64,
+    /// A share of [`ServerConfig::work_max_per_sec`](super::ServerConfig::work_max_per_sec).
+    pub work_max: u64,
+}
+
 /// Counters of a point since its start, and what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -84,10 +100,14 @@ pub struct Stats {
     pub discovers: u64,
     /// Registrations served so far.
     pub served: u64,
+    /// Registrations granted for less time than they asked for so far, since the point was nearly full.
+    pub ttls_shortened: u64,
     /// Requests refused so far.
     pub refusals: u64,
     /// Of these, by kind.
     pub refused: RefusalCounts,
+    /// Of those that came too fast, by the limit that they met.
+    pub too_fast: TooFastCounts,
     /// Records that have ended and could not be taken out of the log, since too many such waited: it drops them when it is
     /// read next.
     pub forgets_dropped: u64,

@@ -5,7 +5,7 @@ use libp2p_identity::PeerId;
 use rendezvous_wire::Namespace;
 
 use super::{
-    admission::IpPrefix,
+    admission::Origin,
     commit::{Change, Put},
 };
 use crate::{RecordKind, Time};
@@ -19,8 +19,8 @@ pub struct Kept {
     pub namespace: Namespace,
     /// Position of its last put.
     pub position: u64,
-    /// Where the last REGISTER came from.
-    pub prefix: Option<IpPrefix>,
+    /// Where it counts: the origin in its last put.
+    pub origin: Origin,
     /// At most one per kind, at least one.
     pub records: Vec<KeptRecord>,
 }
@@ -59,7 +59,7 @@ impl Kept {
         records.push(KeptRecord { kind: put.kind, ends: put.ends, record: put.record.clone() });
         records.sort_unstable_by_key(|record| record.kind.index());
         let (peer, namespace) = (put.peer, put.namespace.clone());
-        Self { peer, namespace, position: put.position, prefix: put.prefix, records }
+        Self { peer, namespace, position: put.position, origin: put.origin, records }
     }
 }
 

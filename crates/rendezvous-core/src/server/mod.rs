@@ -13,9 +13,11 @@ mod refusal;
 mod registry;
 mod request;
 mod restore;
+mod table;
 mod unsigned;
 mod waku;
 
+use core::hash::BuildHasher as _;
 use std::collections::VecDeque;
 
 use libp2p_identity::PeerId;
@@ -29,23 +31,24 @@ use rendezvous_wire::{
 pub use self::{
     admission::{
         Access, ExemptNetworks, IpNetwork, IpNetworkError, IpPrefix, LIMITER_ENTRIES_MAX, NOTICES_PER_MINUTE_MAX,
-        NoticeLimiter, Origin, Pattern, Policy, Rate,
+        NoticeLimiter, Origin, PREFIX_SHARE_DIVISOR, PREFIX_SHARE_MIN, Pattern, Policy, Rate, SHARES_PER_32,
+        SHARES_PER_48, WORK_MAX_PER_SEC, WORK_PER_PEER, WORK_PER_PREFIX, WorkRate,
     },
     commit::{Batch, BatchId, Change, ChangeId, CommitFailed, Put},
     config::{
         AGENT_PATIENCE, EVENTS_MAX, PAGE_BYTES_MIN, PENDING_BYTES_MAX, REGISTRATIONS_MAX, REGISTRATIONS_PER_PEER_MAX,
         ServerConfig, TTL_MIN, WAKU_TTL_MIN,
     },
-    event::{Event, Stats},
+    event::{Event, Stats, TooFastCounts},
     kept::{Kept, KeptRecord},
     reads::{Reads, reads_of_agent},
     refusal::{PeerInfoFault, Refusal, RefusalCounts, RefusalKind, STATUS_TEXT_BYTES_MAX},
-    request::{Command, Discover, Register, Rejected, RequestReader, Unregister},
+    request::{Arrival, Command, Discover, Register, Rejected, RequestReader, Unregister},
     restore::{NotRestorable, Restore},
     waku::{Sample, WakuCommand, WakuReader, waku_registered_frame},
 };
 use self::{
-    admission::{Limiter, Policies},
+    admission::{Block, Limiter, Policies, Room, WorkLimit, WorkLimiter},
     hash::Keys,
     pending::{Forget, Pending, PendingChange},
     registry::{Expired, Record, Registry},
@@ -63,6 +66,15 @@ const ENDED_PER_PAGE_MAX: usize = 4_096;
 
 /// Room made for one registration of a page before its size is known.
 const REGISTRATION_BYTES_GUESS: usize = 256;
+
+/// Time for one registration on a page, in half microseconds: measured, a page of 1000 takes 450 microseconds.
+const HALF_MICROS_PER_REGISTRATION: u32 = 1;
+
+/// Time for one registration on a page that is rewritten as a `PeerInfo`, in half microseconds.
+const HALF_MICROS_PER_PEER_INFO: u32 = 4;
+
+/// Time to withdraw one registration, in microseconds.
+const UNREGISTER_NAME_MICROS: u32 = 5;
 
 /// Bytes of a registration on a page beside its namespace and its record: three tags, four lengths and the TTL.
 const REGISTRATION_OVERHEAD_BYTES: usize = 24;
@@ -82,12 +94,22 @@ const EMPTY_PAGE_BYTES: usize = 32 + COOKIE_BYTES_END + FRAME_PREFIX_BYTES_MAX;
 /// 1. Give each connection a [`RequestReader`] ([`Server::reader`]). In the connection's own task, outside any lock, it
 ///    turns the payload of a frame into a [`Command`], verifying the record in it. What it rejects is answered with
 ///    [`Refusal::encode_frame`], and told to [`Server::handle_rejected`].
+///    Before that, hand [`RequestReader::arrival`] to [`Server::handle_arrival`]: a request that is refused there costs no
+///    verification.
 /// 2. Hand the command to [`Server::handle_register`], [`Server::handle_unregister`] or [`Server::handle_discover`], with
 ///    the time. What is answered at once is returned; [`registered_frame`] and [`Page`] are the frames to send.
 /// 3. With [`ServerConfig::deferred_commit`], after each command, take what [`Server::poll_commit`] gives, write it, and
 ///    say so with [`Server::handle_committed`]: it returns the answers that were held until then.
 /// 4. Call [`Server::handle_timeout`] when the time that [`Server::poll_timeout`] names has come; ask again after it.
-/// 5. If events are wanted ([`ServerConfig::events_max`]), drain [`Server::poll_event`].
+/// 5. If events are wanted ([`ServerConfig::events_max`]), drain [`Server::poll_event`]. Log what [`Server::poll_notice`]
+///    gives.
+///
+/// # Who gets how much
+/// Nothing that was acknowledged makes way for others, so room is kept for newcomers beforehand: each network has a share of
+/// the registrations ([`ServerConfig::registrations_per_prefix_max`]), which is smaller for new ones from three quarters of
+/// the total on, and TTLs are shorter there ([`ServerConfig::ttl_max`]). Requests are charged by what they cost, to their
+/// peer and to their network ([`Self::handle_arrival`], [`ServerConfig::work_per_prefix`]). Whoever is within its share
+/// notices nothing of the others.
 ///
 /// # Records without a signature
 /// With [`ServerConfig::legacy_peer_info`] REGISTER may carry a `PeerInfo`, of the peer that sends it alone. Such registrations
@@ -123,15 +145,22 @@ pub struct Server {
     registry: Registry,
     /// Registrations without a signature: none of a (peer, namespace) that `registry` holds, as far as it has not ended.
     unsigned: Registry,
+    /// Namespaces that both registries hold.
+    namespaces_in_both: usize,
     now: Time,
     /// The highest position given out.
     position: u64,
     pending: Pending,
     policies: Policies,
-    by_peer: Limiter<PeerId>,
-    by_prefix: Limiter<IpPrefix>,
+    by_peer: Limiter,
+    by_prefix: Limiter,
+    work: WorkLimiter,
+    keys: Keys,
     events: VecDeque<Event>,
     events_missed: u64,
+    /// Limits that were met and wait to be logged.
+    notices: VecDeque<LimitNotice>,
+    notice_limiter: NoticeLimiter,
     stats: Stats,
     /// What samples are drawn with.
     rng: ChaCha8Rng,
@@ -142,8 +171,8 @@ pub struct Server {
 pub struct Requester {
     /// The peer that the transport has authenticated.
     pub peer: PeerId,
-    /// Where its connection comes from, if that is an IP address.
-    pub prefix: Option<IpPrefix>,
+    /// The bucket that its connection is counted in.
+    pub origin: Origin,
     /// What is known of what it reads: that it has registered unsigned earlier on its connection ([`Register::kind`]), or what
     /// its agent version tells; see [`reads_of_agent`].
     pub agent_reads: Option<Reads>,
@@ -152,21 +181,42 @@ pub struct Requester {
 }
 
 impl Requester {
-    /// A peer of whom nothing else is known, nor will be.
+    /// A peer of whom nothing else is known, nor will be: not where it comes from either, so that it shares the bucket of
+    /// [`Origin::Unlocated`] with all others of whom that is not known.
     #[must_use]
     pub const fn new(peer: PeerId) -> Self {
-        Self { peer, prefix: None, agent_reads: None, may_wait: false }
+        Self { peer, origin: Origin::Unlocated, agent_reads: None, may_wait: false }
     }
 }
 
 /// How REGISTER went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
-    /// It is registered, for so long: as long as was asked for, or, where the record is unsigned and a signed one stands in its
-    /// place, as long as that stands.
+    /// It is registered, for so long: as long as was asked for, or less where the point is nearly full
+    /// ([`ServerConfig::ttl_max`]), or, where the record is unsigned and a signed one stands in its place, as long as that
+    /// stands.
     Done(Ttl),
     /// It is registered once the change is committed; the answer comes from [`Server::handle_committed`].
     Pending(ChangeId),
+}
+
+/// Where a walk over the namespaces of a point stands ([`Server::namespaces_chunk`]); by default at its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceCursor {
+    /// Whether the walk has come to the namespaces that hold unsigned registrations alone.
+    is_unsigned: bool,
+    start: usize,
+}
+
+/// A limit that was met, for the log: what was refused, to whom, and which setting changes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitNotice {
+    /// The setting, as the command line names it.
+    pub setting: &'static str,
+    /// The bucket of the connection that met it.
+    pub origin: Origin,
+    /// The refusal that was answered.
+    pub refusal: Refusal,
 }
 
 /// How DISCOVER went.
@@ -198,11 +248,14 @@ impl Server {
         let (config, keys) = (config.bounded(), Keys::new(seed));
         Self {
             policies: Policies::new(&config.policies),
-            by_peer: Limiter::new(config.rate_per_peer, keys),
-            by_prefix: Limiter::new(config.rate_per_prefix, keys),
+            by_peer: Limiter::new(),
+            by_prefix: Limiter::new(),
+            work: WorkLimiter::new(config.work_per_peer, config.work_per_prefix, config.work_max_per_sec, keys),
+            keys,
             config,
             registry: Registry::new(now, keys),
             unsigned: Registry::new(now, keys),
+            namespaces_in_both: 0,
             now,
             // The wall clock in microseconds: after a restart without a store, above every position before it, so that
             // an old cookie lists everything again and skips nothing.
@@ -210,6 +263,8 @@ impl Server {
             pending: Pending::default(),
             events: VecDeque::new(),
             events_missed: 0,
+            notices: VecDeque::new(),
+            notice_limiter: NoticeLimiter::default(),
             stats: Stats::default(),
             rng: keys.rng(),
         }
@@ -227,23 +282,76 @@ impl Server {
         self.config.page_bytes_max
     }
 
-    /// A frame has come, of which nothing is read yet: takes a token of its peer's bucket and of its prefix's.
+    /// A frame has come, which is not verified yet ([`RequestReader::arrival`]): takes a token of its peer's bucket and of
+    /// its prefix's, and its work from theirs.
+    ///
+    /// An UNREGISTER of what stands is charged and never refused, since it makes room.
     ///
     /// # Errors
-    /// [`Refusal::TooFast`] to be answered, if the request is of a kind that is answered at all
-    /// ([`RequestReader::kind`]); it is not to be read further, so that it costs no verification.
-    pub fn handle_arrival(&mut self, now: Time, requester: &Requester) -> Result<(), Refusal> {
+    /// [`Refusal::TooFast`] if a bucket has not enough. It is to be answered, if the request is of a type that is answered
+    /// at all; the frame is not to be read further, so that it costs no verification.
+    pub fn handle_arrival(&mut self, now: Time, requester: &Requester, arrival: &Arrival<'_>) -> Result<(), Refusal> {
         self.now = self.now.max(now);
-        let peer = &requester.peer;
-        let mut taken = self.by_peer.take(self.now, *peer);
-        if let (Ok(()), Some(prefix)) = (taken, requester.prefix) {
-            taken = self.by_prefix.take(self.now, prefix);
+        let taken = self.take_tokens(requester, arrival);
+        if taken.is_ok() || self.makes_room(&requester.peer, arrival) {
+            self.work.charge(self.now, &requester.peer, requester.origin, arrival.work_micros);
+            return Ok(());
         }
-        taken.map_err(|retry_after| {
+        taken.map_err(|(setting, retry_after)| {
             let refusal = Refusal::TooFast { retry_after };
-            self.refused(peer, &refusal);
+            self.refused(&requester.peer, &refusal);
+            self.notice(setting, requester.origin, &refusal);
             refusal
         })
+    }
+
+    /// Takes the tokens of a request, and sees whether there is enough for its work; the setting that forbids it otherwise.
+    fn take_tokens(
+        &mut self,
+        requester: &Requester,
+        arrival: &Arrival<'_>,
+    ) -> Result<(), (&'static str, core::time::Duration)> {
+        let Requester { peer, origin, .. } = requester;
+        let counts = &mut self.stats.too_fast;
+        if let Some(rate) = self.config.rate_per_peer {
+            let taken = self.by_peer.take(self.now, self.keys.hash_one(peer), rate.cost());
+            taken.map_err(|retry_after| {
+                counts.rate_per_peer += 1;
+                ("rate.per_peer.burst", retry_after)
+            })?;
+        }
+        if let (Some(rate), Some(block)) = (self.config.rate_per_prefix, Block::of(*origin)) {
+            let taken = self.by_prefix.take(self.now, self.keys.hash_one(block), rate.cost());
+            taken.map_err(|retry_after| {
+                counts.rate_per_prefix += 1;
+                ("rate.per_prefix.burst", retry_after)
+            })?;
+        }
+        self.work.check(self.now, peer, *origin, arrival.work_micros).map_err(|(limit, retry_after)| {
+            let (count, setting) = match limit {
+                WorkLimit::Peer => (&mut counts.work_per_peer, "work.per_peer.millis_per_sec"),
+                WorkLimit::Prefix => (&mut counts.work_per_prefix, "work.per_prefix.millis_per_sec"),
+                WorkLimit::Total => (&mut counts.work_max, "work.max_millis_per_sec"),
+            };
+            *count += 1;
+            (setting, retry_after)
+        })
+    }
+
+    /// Whether a request withdraws something that stands.
+    fn makes_room(&self, peer: &PeerId, arrival: &Arrival<'_>) -> bool {
+        if arrival.kind != Some(MessageType::Unregister) {
+            return false;
+        }
+        let mut buffer = PeerBytes::new();
+        let peer_bytes = buffer.of(peer);
+        match arrival.namespace {
+            Some(name) => self.is_registered_or_pending(peer, name),
+            None => {
+                self.registry.count_of(peer_bytes) + self.unsigned.count_of(peer_bytes) > 0
+                    || self.pending.has_puts_of(peer)
+            }
+        }
     }
 
     /// REGISTER: registers, or renews.
@@ -266,7 +374,9 @@ impl Server {
         }
         let is_new = !self.is_registered_or_pending(peer, register.namespace);
         let growth = self.growth(peer, &register);
-        self.check_quotas(requester, &register, is_new, growth).inspect_err(|refusal| self.refused(peer, refusal))?;
+        self.check_quotas(requester, &register, is_new, growth)
+            .inspect_err(|refusal| self.limited(requester, refusal))?;
+        let ttl = self.granted(peer, &register, is_new);
         self.position += 1;
         let put = Put {
             peer: *peer,
@@ -274,15 +384,15 @@ impl Server {
             position: self.position,
             kind,
             record: register.record.bytes().clone(),
-            ends: self.now + core::time::Duration::from_secs(register.ttl.as_secs()),
-            prefix: requester.prefix,
+            ends: self.now + core::time::Duration::from_secs(ttl.as_secs()),
+            origin: self.origin_to_count(requester, register.namespace, is_new),
         };
         let peer_range = register.record.peer_id_range();
         if !self.config.deferred_commit {
-            return Ok(Registered::Done(self.apply_put(&put, peer_range.start, peer_range.len(), register.ttl)));
+            return Ok(Registered::Done(self.apply_put(&put, peer_range.start, peer_range.len(), ttl)));
         }
         self.pending.reserve(&put, is_new, growth as u64);
-        Ok(Registered::Pending(self.queue(Change::Put(put), Some(register.ttl), peer_range.start, peer_range.len())))
+        Ok(Registered::Pending(self.queue(Change::Put(put), Some(ttl), peer_range.start, peer_range.len())))
     }
 
     /// UNREGISTER from `peer`: what it names is listed no longer, or once the change returned is committed. It has no
@@ -303,6 +413,8 @@ impl Server {
                 namespaces
             }
         };
+        let work_micros = u32::try_from(namespaces.len()).unwrap_or(u32::MAX).saturating_mul(UNREGISTER_NAME_MICROS);
+        self.work.charge_peer(self.now, peer, work_micros);
         let mut last = None;
         for namespace in namespaces {
             // A withdrawal that is lost so ends with its TTL; without an answer nobody can be told.
@@ -350,7 +462,11 @@ impl Server {
         let covered = filled.position;
         let cookie = PositionCookie { position: covered, namespace: discover.namespace };
         let page = page.finish(&cookie.encode());
-        self.note_served(requester, discover.namespace, page.count());
+        let half_micros = match reads {
+            Reads::Envelopes(_) => HALF_MICROS_PER_REGISTRATION,
+            Reads::PeerInfo => HALF_MICROS_PER_PEER_INFO,
+        };
+        self.note_served(requester, discover.namespace, page.count(), half_micros);
         Ok(Discovered::Page(page))
     }
 
@@ -383,7 +499,10 @@ impl Server {
         frame_bytes_max.saturating_sub(FRAME_PREFIX_BYTES_MAX).min(self.config.page_bytes_max)
     }
 
-    fn note_served(&mut self, requester: &Requester, namespace: Option<&str>, count: usize) {
+    /// Counts a page, and charges its work: the time for each registration is given in half microseconds.
+    fn note_served(&mut self, requester: &Requester, namespace: Option<&str>, count: usize, half_micros: u32) {
+        let work_micros = u32::try_from(count).unwrap_or(u32::MAX).saturating_mul(half_micros) / 2;
+        self.work.charge(self.now, &requester.peer, requester.origin, work_micros);
         self.stats.discovers += 1;
         self.stats.served += count as u64;
         if self.config.events_max > 0 {
@@ -453,6 +572,12 @@ impl Server {
         self.events.pop_front()
     }
 
+    /// The next limit that was met and is worth a line in the log: one for each setting, origin and minute, and at most
+    /// [`NOTICES_PER_MINUTE_MAX`] a minute in all. As many are kept for a caller that is slow.
+    pub fn poll_notice(&mut self) -> Option<LimitNotice> {
+        self.notices.pop_front()
+    }
+
     /// Whether `peer` is registered in `namespace`.
     #[must_use]
     pub fn is_registered(&self, peer: &PeerId, namespace: &str) -> bool {
@@ -467,7 +592,7 @@ impl Server {
         Stats {
             registrations: self.len(),
             unsigned: self.unsigned.len(),
-            namespaces: self.registry.namespaces_len() + self.unsigned_namespaces().count(),
+            namespaces: self.registry.namespaces_len() + self.unsigned.namespaces_len() - self.namespaces_in_both,
             record_bytes: self.record_bytes(),
             ..self.stats
         }
@@ -480,7 +605,49 @@ impl Server {
         self.registry.allocated_bytes() + self.unsigned.allocated_bytes()
     }
 
-    /// The namespaces with registrations and the number of these, in no particular order.
+    /// Some of the namespaces with registrations and the number of these, in no particular order: those at `cursor`, and the
+    /// cursor for the next call, `None` at the end. It looks at `max` places for a namespace, so that the lock can be
+    /// released between calls; many of these may be empty.
+    ///
+    /// A namespace that is there during the whole walk is given once. One that comes or goes meanwhile may be left out, or
+    /// be given twice if it goes and comes again.
+    ///
+    /// ```
+    /// use rendezvous_core::{Time, server::{NamespaceCursor, Server, ServerConfig}};
+    ///
+    /// let server = Server::new(Time::from_unix_millis(0), ServerConfig::default(), [7; 16]);
+    /// let mut cursor = Some(NamespaceCursor::default());
+    /// while let Some(at) = cursor {
+    ///     let (namespaces, next) = server.namespaces_chunk(at, 256);
+    ///     assert!(namespaces.is_empty());
+    ///     cursor = next;
+    /// }
+    /// ```
+    #[must_use]
+    pub fn namespaces_chunk(
+        &self,
+        cursor: NamespaceCursor,
+        max: usize,
+    ) -> (Vec<(Namespace, u32)>, Option<NamespaceCursor>) {
+        let NamespaceCursor { is_unsigned, start } = cursor;
+        let max = max.max(1);
+        if is_unsigned {
+            let (chunk, next) = self.unsigned.namespaces_chunk(start, max);
+            let chunk = chunk.filter(|(name, _)| self.registry.namespace(name.as_str()).is_none());
+            let chunk = chunk.map(|(name, count)| (name.clone(), count)).collect();
+            return (chunk, next.map(|start| NamespaceCursor { is_unsigned, start }));
+        }
+        let (chunk, next) = self.registry.namespaces_chunk(start, max);
+        let chunk = chunk.map(|(name, count)| (name.clone(), count + self.unsigned.count_in(name.as_str()) as u32));
+        let next = match next {
+            Some(start) => Some(NamespaceCursor { is_unsigned, start }),
+            None => (self.unsigned.len() > 0).then_some(NamespaceCursor { is_unsigned: true, start: 0 }),
+        };
+        (chunk.collect(), next)
+    }
+
+    /// The namespaces with registrations and the number of these, in no particular order. It looks at all of them; use
+    /// [`Self::namespaces_chunk`] behind a lock.
     pub fn namespaces(&self) -> impl Iterator<Item = (&Namespace, u32)> {
         let signed = self.registry.namespaces();
         let signed = signed.map(|(name, count)| (name, count + self.unsigned.count_in(name.as_str()) as u32));
@@ -526,11 +693,27 @@ impl Server {
     fn expire(&mut self, budget: usize) {
         let mut budget = budget;
         while let Some(expired) = self.registry.pop_expired(self.now, &mut budget) {
+            let (left, other) = (&self.registry, &self.unsigned);
+            self.namespaces_in_both -= usize::from(has_left_both(&expired, left, other));
             self.expired(expired, RecordKind::Signed);
         }
         while let Some(expired) = self.unsigned.pop_expired(self.now, &mut budget) {
+            let (left, other) = (&self.unsigned, &self.registry);
+            self.namespaces_in_both -= usize::from(has_left_both(&expired, left, other));
             self.expired(expired, |_| RecordKind::Unsigned);
         }
+    }
+
+    /// Does something to the registrations of one namespace, and counts whether both registries hold it then.
+    fn in_namespace<R>(&mut self, name: &str, act: impl FnOnce(&mut Self) -> R) -> R {
+        let is_in_both = |server: &Self| {
+            let has = |registry: &Registry| registry.len() > 0 && registry.namespace(name).is_some();
+            usize::from(has(&server.unsigned) && has(&server.registry))
+        };
+        let before = is_in_both(self);
+        let result = act(self);
+        self.namespaces_in_both = self.namespaces_in_both + is_in_both(self) - before;
+        result
     }
 
     fn expired(&mut self, expired: Expired, kind: impl Fn(Flavour) -> RecordKind) {
@@ -615,14 +798,9 @@ impl Server {
         if of_peer >= max {
             return Err(Refusal::PeerFull { max });
         }
-        if let Some(prefix) = requester.prefix {
-            let max = config.registrations_per_prefix_max;
-            let of_prefix = self.registry.count_of_prefix(prefix)
-                + self.unsigned.count_of_prefix(prefix)
-                + pending.new_from(&prefix);
-            if of_prefix >= max {
-                return Err(Refusal::PrefixFull { max });
-            }
+        let share = config.prefix_share();
+        if let Some(max) = self.full_share(requester.origin, share) {
+            return Err(Refusal::PrefixFull { max });
         }
         let name = register.namespace;
         let max = self.policies.of(name).and_then(|policy| policy.registrations_max);
@@ -633,7 +811,70 @@ impl Server {
         if self.len() + pending.new >= config.registrations_max || !self.registry_of(register.kind()).has_room() {
             return Err(Refusal::Full);
         }
+        let room = self.room();
+        if room.is_scarce() && share < usize::MAX {
+            // Whoever has nothing yet is let in to the last place.
+            let share = usize::try_from(room.scale(share as u64)).unwrap_or(share).max(1);
+            if let Some(max) = self.full_share(requester.origin, share) {
+                return Err(Refusal::NearlyFull { max });
+            }
+        }
         Ok(())
+    }
+
+    /// The bound that the first full block around an origin has met, by the share of a prefix; `None` if there is room.
+    fn full_share(&self, origin: Origin, share: usize) -> Option<usize> {
+        let blocks = Block::of(origin).into_iter().flat_map(Block::with_wider);
+        let mut bounds =
+            blocks.filter(|_| share < usize::MAX).map(|block| (block, share.saturating_mul(block.shares())));
+        let is_full = |&(block, max): &(Block, usize)| {
+            let count = self.registry.count_of_block(block) + self.unsigned.count_of_block(block);
+            count + self.pending.new_from(block) >= max
+        };
+        bounds.find(is_full).map(|(_, max)| max)
+    }
+
+    /// Where a registration counts. A renewal passes every quota, so it must not carry a registration into a network whose
+    /// share is used up: it would make room for another one where it came from, and so on without end.
+    fn origin_to_count(&self, requester: &Requester, namespace: &str, is_new: bool) -> Origin {
+        if is_new || self.full_share(requester.origin, self.config.prefix_share()).is_none() {
+            return requester.origin;
+        }
+        let mut buffer = PeerBytes::new();
+        let peer = buffer.of(&requester.peer);
+        let before = self.registry.origin_of(peer, namespace).or_else(|| self.unsigned.origin_of(peer, namespace));
+        before.unwrap_or(requester.origin)
+    }
+
+    /// What is left of the last quarter of the totals.
+    fn room(&self) -> Room {
+        let (config, pending) = (&self.config, &self.pending);
+        let of_count = Room::of((self.len() + pending.new) as u64, config.registrations_max as u64);
+        let of_bytes = Room::of(self.record_bytes() + pending.bytes, config.record_bytes_max);
+        of_count.min(of_bytes)
+    }
+
+    /// The TTL that a REGISTER is granted: what it asks for, or less where the point is nearly full, but never less than what
+    /// was acknowledged before.
+    fn granted(&mut self, peer: &PeerId, register: &Register<'_>, is_new: bool) -> Ttl {
+        let room = self.room();
+        let (longest, floor) = (self.config.ttl_max.as_secs(), self.config.ttl_default.as_secs());
+        if !room.is_scarce() || register.ttl.as_secs() <= floor {
+            return register.ttl;
+        }
+        let mut most = floor + room.scale(longest.saturating_sub(floor));
+        if !is_new {
+            let name = register.namespace;
+            let puts = self.pending.puts_of(peer).filter(|put| put.namespace.as_str() == name);
+            let waiting = puts.map(|put| put.ends.saturating_since(self.now).as_secs()).max().unwrap_or(0);
+            let mut buffer = PeerBytes::new();
+            let peer = buffer.of(peer);
+            let left = |registry: &Registry| registry.ttl_secs(self.now, peer, name).unwrap_or(0);
+            most = most.max(left(&self.registry)).max(left(&self.unsigned)).max(waiting);
+        }
+        let ttl = register.ttl.min(Ttl::from_secs(most));
+        self.stats.ttls_shortened += u64::from(ttl < register.ttl);
+        ttl
     }
 
     fn is_registered_or_pending(&self, peer: &PeerId, namespace: &str) -> bool {
@@ -711,17 +952,20 @@ impl Server {
     /// Makes a put visible; for how long it is granted.
     fn apply_put(&mut self, put: &Put, peer_start: usize, peer_len: usize, ttl: Ttl) -> Ttl {
         let record = Record { flavour: place(put.kind), bytes: &put.record, peer_start, peer_len };
+        let name = put.namespace.as_str();
         let renewed = match put.kind {
-            RecordKind::Signed(_) => {
-                let was_unsigned = self.unsigned.remove(PeerBytes::new().of(&put.peer), put.namespace.as_str());
-                self.registry.put(&put.namespace, record, put.position, put.ends, put.prefix) || was_unsigned
-            }
+            RecordKind::Signed(_) => self.in_namespace(name, |server| {
+                let was_unsigned = server.unsigned.remove(PeerBytes::new().of(&put.peer), name);
+                server.registry.put(&put.namespace, record, put.position, put.ends, put.origin) || was_unsigned
+            }),
             RecordKind::Unsigned => {
                 // One that was signed may have come before it while it waited.
-                if let Some(left) = self.signed_ttl(&put.peer, put.namespace.as_str()) {
+                if let Some(left) = self.signed_ttl(&put.peer, name) {
                     return ttl.min(left);
                 }
-                self.unsigned.put(&put.namespace, record, put.position, put.ends, put.prefix)
+                self.in_namespace(name, |server| {
+                    server.unsigned.put(&put.namespace, record, put.position, put.ends, put.origin)
+                })
             }
         };
         self.recount(&put.peer, &put.namespace);
@@ -740,14 +984,32 @@ impl Server {
     fn apply_remove(&mut self, peer: &PeerId, namespace: &Namespace) {
         let mut buffer = PeerBytes::new();
         let peer_bytes = buffer.of(peer);
-        let was_signed = self.registry.remove(peer_bytes, namespace.as_str());
-        if !self.unsigned.remove(peer_bytes, namespace.as_str()) && !was_signed {
+        let name = namespace.as_str();
+        let was_there = self.in_namespace(name, |server| {
+            let was_signed = server.registry.remove(peer_bytes, name);
+            server.unsigned.remove(peer_bytes, name) || was_signed
+        });
+        if !was_there {
             return;
         }
         self.recount(peer, namespace);
         self.stats.unregisters += 1;
         if self.config.events_max > 0 {
             self.emit(Event::Unregistered { peer: *peer, namespace: namespace.clone() });
+        }
+    }
+
+    /// Counts a refusal, and notes the limit that was met.
+    fn limited(&mut self, requester: &Requester, refusal: &Refusal) {
+        self.refused(&requester.peer, refusal);
+        if let Some(setting) = refusal.setting() {
+            self.notice(setting, requester.origin, refusal);
+        }
+    }
+
+    fn notice(&mut self, setting: &'static str, origin: Origin, refusal: &Refusal) {
+        if self.notices.len() < NOTICES_PER_MINUTE_MAX && self.notice_limiter.admit(self.now, setting, origin) {
+            self.notices.push_back(LimitNotice { setting, origin, refusal: refusal.clone() });
         }
     }
 
@@ -776,6 +1038,12 @@ pub fn registered_frame(ttl: Ttl) -> Vec<u8> {
     let mut frame = Vec::new();
     Response::Register(response).encode_frame(&mut frame);
     frame
+}
+
+/// Whether a registration that has ended was the last one of its namespace in a registry, and another registry holds that.
+fn has_left_both(expired: &Expired, left: &Registry, other: &Registry) -> bool {
+    let has = |registry: &Registry| registry.namespace(expired.namespace.as_str()).is_some();
+    expired.is_gone && other.len() > 0 && !has(left) && has(other)
 }
 
 /// Bytes by which a record is longer than what it would replace: the record of its kind, and what is unsigned, if it is signed.

@@ -6,10 +6,10 @@ use libp2p_identity::PeerId;
 use rendezvous_wire::{Namespace, Ttl};
 
 use super::{
-    admission::IpPrefix,
+    admission::{Block, Origin},
     commit::{Batch, BatchId, Change, ChangeId, CommitFailed, Put},
 };
-use crate::RecordKind;
+use crate::{RecordKind, Time};
 
 /// Records that have ended and go to the log without waiting for changes of peers: one write for many.
 const FORGETS_PER_BATCH: usize = 1_024;
@@ -30,9 +30,11 @@ pub(super) struct Forget {
 pub(super) struct PendingPut {
     pub(super) namespace: Namespace,
     kind: RecordKind,
-    prefix: Option<IpPrefix>,
+    origin: Origin,
     /// Whether the registration is there only once this is committed.
     is_new: bool,
+    /// When its record is to end.
+    pub(super) ends: Time,
     /// That it will add to what is held.
     bytes: u64,
     record_bytes: usize,
@@ -66,9 +68,9 @@ pub(super) struct Pending {
     forgets: Vec<Forget>,
     batches: VecDeque<PendingBatch>,
     puts: BTreeMap<PeerId, Vec<PendingPut>>,
-    /// Puts that will be new registrations: in all, by prefix, and by namespace.
+    /// Puts that will be new registrations: in all, by block of addresses, and by namespace.
     pub(super) new: usize,
-    prefixes: BTreeMap<IpPrefix, usize>,
+    blocks: BTreeMap<Block, usize>,
     namespaces: BTreeMap<Namespace, usize>,
     /// Bytes that the puts will add to what is held.
     pub(super) bytes: u64,
@@ -97,9 +99,9 @@ impl Pending {
         self.puts_of(peer).filter(|put| put.is_new).count()
     }
 
-    /// New registrations that come from a prefix.
-    pub(super) fn new_from(&self, prefix: &IpPrefix) -> usize {
-        self.prefixes.get(prefix).copied().unwrap_or(0)
+    /// New registrations that come from a block of addresses.
+    pub(super) fn new_from(&self, block: Block) -> usize {
+        self.blocks.get(&block).copied().unwrap_or(0)
     }
 
     /// New registrations in a namespace.
@@ -112,7 +114,8 @@ impl Pending {
         self.puts.entry(put.peer).or_default().push(PendingPut {
             namespace: put.namespace.clone(),
             kind: put.kind,
-            prefix: put.prefix,
+            origin: put.origin,
+            ends: put.ends,
             is_new,
             bytes,
             record_bytes,
@@ -121,7 +124,7 @@ impl Pending {
         self.bytes += bytes;
         self.record_bytes += record_bytes;
         if is_new {
-            self.count_new(&put.namespace, put.prefix);
+            self.count_new(&put.namespace, put.origin);
         }
     }
 
@@ -140,8 +143,8 @@ impl Pending {
         if released.is_new {
             self.new -= 1;
             count_down(&mut self.namespaces, &released.namespace);
-            if let Some(prefix) = &released.prefix {
-                count_down(&mut self.prefixes, prefix);
+            for block in Block::of(released.origin).into_iter().flat_map(Block::with_wider) {
+                count_down(&mut self.blocks, &block);
             }
         }
         released.replaces_ended
@@ -173,16 +176,16 @@ impl Pending {
         }
         if let Some(first) = puts.first_mut() {
             first.is_new = true;
-            let prefix = first.prefix;
-            self.count_new(namespace, prefix);
+            let origin = first.origin;
+            self.count_new(namespace, origin);
         }
     }
 
-    fn count_new(&mut self, namespace: &Namespace, prefix: Option<IpPrefix>) {
+    fn count_new(&mut self, namespace: &Namespace, origin: Origin) {
         self.new += 1;
         *self.namespaces.entry(namespace.clone()).or_default() += 1;
-        if let Some(prefix) = prefix {
-            *self.prefixes.entry(prefix).or_default() += 1;
+        for block in Block::of(origin).into_iter().flat_map(Block::with_wider) {
+            *self.blocks.entry(block).or_default() += 1;
         }
     }
 

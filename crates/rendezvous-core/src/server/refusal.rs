@@ -64,10 +64,16 @@ pub enum Refusal {
     /// The point has as many registrations as it may.
     #[error("the rendezvous point is full")]
     Full,
-    /// The peer's IP prefix has as many registrations as it may.
+    /// The peer's IP prefix, or an IPv6 /48 or /32 around it, has as many registrations as it may.
     #[error("too many registrations from this network: {max} is the most")]
     PrefixFull {
         /// The quota.
+        max: usize,
+    },
+    /// The point is nearly full, and what is left is for networks that have fewer registrations.
+    #[error("the rendezvous point is nearly full: networks with {max} registrations or more have to wait")]
+    NearlyFull {
+        /// The share of the peer's network at present.
         max: usize,
     },
     /// The namespace has as many registrations as it may.
@@ -140,6 +146,7 @@ pub enum RefusalKind {
     PeerFull,
     Full,
     PrefixFull,
+    NearlyFull,
     NamespaceFull,
     BytesFull,
     TooFast,
@@ -152,7 +159,7 @@ pub enum RefusalKind {
 
 impl RefusalKind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Malformed,
         Self::Namespace,
         Self::RecordMissing,
@@ -167,6 +174,7 @@ impl RefusalKind {
         Self::PeerFull,
         Self::Full,
         Self::PrefixFull,
+        Self::NearlyFull,
         Self::NamespaceFull,
         Self::BytesFull,
         Self::TooFast,
@@ -195,6 +203,7 @@ impl RefusalKind {
             Self::PeerFull => "peer_full",
             Self::Full => "full",
             Self::PrefixFull => "prefix_full",
+            Self::NearlyFull => "nearly_full",
             Self::NamespaceFull => "namespace_full",
             Self::BytesFull => "bytes_full",
             Self::TooFast => "too_fast",
@@ -247,6 +256,7 @@ impl Refusal {
             Self::PeerFull { .. } => RefusalKind::PeerFull,
             Self::Full => RefusalKind::Full,
             Self::PrefixFull { .. } => RefusalKind::PrefixFull,
+            Self::NearlyFull { .. } => RefusalKind::NearlyFull,
             Self::NamespaceFull => RefusalKind::NamespaceFull,
             Self::BytesFull => RefusalKind::BytesFull,
             Self::TooFast { .. } => RefusalKind::TooFast,
@@ -255,6 +265,19 @@ impl Refusal {
             Self::DiscoverAllDenied => RefusalKind::DiscoverAllDenied,
             Self::Overloaded => RefusalKind::Overloaded,
             Self::StoreFailed => RefusalKind::StoreFailed,
+        }
+    }
+
+    /// The setting whose limit was met, as the command line names it; `None` for what no setting changes.
+    #[must_use]
+    pub const fn setting(&self) -> Option<&'static str> {
+        match self {
+            Self::PeerFull { .. } => Some("registrations.per_peer_max"),
+            Self::PrefixFull { .. } => Some("registrations.per_prefix_max"),
+            Self::NearlyFull { .. } | Self::Full => Some("registrations.max"),
+            Self::NamespaceFull => Some("registrations.per_namespace_max"),
+            Self::BytesFull => Some("registrations.record_bytes_max"),
+            _ => None,
         }
     }
 
@@ -283,6 +306,7 @@ impl Refusal {
             Self::Cookie => Status::InvalidCookie,
             Self::Full
             | Self::PrefixFull { .. }
+            | Self::NearlyFull { .. }
             | Self::NamespaceFull
             | Self::BytesFull
             | Self::TooFast { .. }
@@ -396,6 +420,11 @@ mod tests {
             (Refusal::PeerFull { max: 1_000 }, 200, "too many registrations of this peer: 1000 is the most"),
             (Refusal::Full, 400, "the rendezvous point is full"),
             (Refusal::PrefixFull { max: 10 }, 400, "too many registrations from this network: 10 is the most"),
+            (
+                Refusal::NearlyFull { max: 7 },
+                400,
+                "the rendezvous point is nearly full: networks with 7 registrations or more have to wait",
+            ),
             (Refusal::NamespaceFull, 400, "the namespace is full"),
             (Refusal::BytesFull, 400, "the rendezvous point has no room for more records"),
             (

@@ -91,7 +91,7 @@ impl Restore {
             return Err(NotRestorable::Full);
         }
         for &(record, ends) in &live {
-            registry.restore(&namespace, record, kept.position, ends, kept.prefix);
+            registry.restore(&namespace, record, kept.position, ends, kept.origin);
         }
         Ok(live.len())
     }
@@ -102,6 +102,9 @@ impl Restore {
     pub fn finish(self, position: Option<u64>) -> Server {
         let mut server = self.server;
         let highest = server.registry.finish_restore().max(server.unsigned.finish_restore());
+        let unsigned = server.unsigned.namespaces();
+        server.namespaces_in_both =
+            unsigned.filter(|(name, _)| server.registry.namespace(name.as_str()).is_some()).count();
         if let Some(position) = position {
             server.position = position.max(highest);
         }

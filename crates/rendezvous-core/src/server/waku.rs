@@ -9,8 +9,8 @@ use rendezvous_wire::{
 };
 
 use super::{
-    Discover, PAGE_BYTES_MIN, REGISTRATION_BYTES_GUESS, Refusal, Register, Rejected, RequestReader, Requester, Server,
-    config::ServerConfig,
+    Arrival, Discover, HALF_MICROS_PER_REGISTRATION, PAGE_BYTES_MIN, REGISTRATION_BYTES_GUESS, Refusal, Register,
+    Rejected, RequestReader, Requester, Server, config::ServerConfig,
 };
 use crate::Time;
 
@@ -78,10 +78,16 @@ impl WakuReader {
     /// The type of the request in a payload, if it has one: what a refusal answers to that comes before reading.
     #[must_use]
     pub fn kind(payload: &[u8]) -> Option<MessageType> {
+        Self::arrival(payload).kind
+    }
+
+    /// What the request in a payload is and costs, told without cryptography.
+    #[must_use]
+    pub fn arrival(payload: &[u8]) -> Arrival<'_> {
         match Request::decode(payload) {
-            Ok(Request::Register(_)) => Some(MessageType::Register),
-            Ok(Request::Discover(_)) => Some(MessageType::Discover),
-            Err(error) => error.kind(),
+            Ok(Request::Register(register)) => Arrival::register(register.signed_peer_record),
+            Ok(Request::Discover(_)) => Arrival::of(Some(MessageType::Discover)),
+            Err(error) => Arrival::of(error.kind()),
         }
     }
 
@@ -114,7 +120,7 @@ impl Server {
             self.fill_with_sample(&mut page, namespace, 1);
         }
         let page = page.finish(&[]);
-        self.note_served(requester, namespace, page.count());
+        self.note_served(requester, namespace, page.count(), HALF_MICROS_PER_REGISTRATION);
         page
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use rendezvous_core::server::{Command, Discovered, IpPrefix, Requester};
+use rendezvous_core::server::{Command, Discovered, Requester};
 use rendezvous_record::Flavours;
 use rendezvous_wire::{Discover, Namespace, Request, Response, Status, frame};
 
@@ -66,7 +66,7 @@ impl Simulation {
     fn check_quotas(&self, point: usize, all: &[Found], record_bytes: u64) -> Result<(), Breach> {
         let server = &self.plan.server;
         let visible = &self.points[point].model.visible;
-        let prefix_of = |key: &Key| visible.get(key).and_then(|entry| entry.prefix);
+        let origin_of = |key: &Key| visible.get(key).map(|entry| entry.origin);
         let count = |holds: &dyn Fn(&Key) -> bool| all.iter().filter(|found| holds(&found.key)).count();
         let over = |what: &str, count: usize, max: usize| {
             if count > max { Err((Invariant::Quotas, format!("{count} {what}, of {max}"))) } else { Ok(()) }
@@ -78,10 +78,10 @@ impl Simulation {
         }
         for found in all {
             let (peer, namespace): (&PeerId, &Namespace) = (&found.key.0, &found.key.1);
-            let prefix: Option<IpPrefix> = prefix_of(&found.key);
+            let origin = origin_of(&found.key);
             over("of a peer", count(&|key| key.0 == *peer), server.registrations_per_peer_max)?;
             over("in a namespace", count(&|key| key.1 == *namespace), self.namespace_max(namespace))?;
-            over("of a prefix", count(&|key| prefix_of(key) == prefix), server.registrations_per_prefix_max)?;
+            over("of a prefix", count(&|key| origin_of(key) == origin), server.prefix_share())?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Batch, BatchId, Change, IpPrefix, Kept, KeptRecord},
+    server::{Batch, BatchId, Change, Kept, KeptRecord, Origin},
 };
 use rendezvous_record::{Flavour, Flavours};
 use rendezvous_wire::Namespace;
@@ -45,7 +45,7 @@ pub(super) struct Entry {
     pub(super) records: [Option<Record>; 2],
     /// Grows with every REGISTER that a point takes.
     pub(super) order: u64,
-    pub(super) prefix: Option<IpPrefix>,
+    pub(super) origin: Origin,
     /// Whether it had ended, and is there again since the point's clock was set back: who has read past its place does not
     /// see it.
     pub(super) is_back: bool,
@@ -77,7 +77,7 @@ pub(super) enum Asked {
         flavour: Flavour,
         record: Record,
         order: u64,
-        prefix: Option<IpPrefix>,
+        origin: Origin,
     },
     Remove {
         key: Key,
@@ -146,9 +146,9 @@ impl Model {
     }
 
     /// Notes a REGISTER that the point has taken. Without a store it is visible at once.
-    pub(super) fn put(&mut self, key: Key, flavour: Flavour, record: Record, prefix: Option<IpPrefix>, at_once: bool) {
+    pub(super) fn put(&mut self, key: Key, flavour: Flavour, record: Record, origin: Origin, at_once: bool) {
         self.orders += 1;
-        let asked = Asked::Put { key, flavour, record, order: self.orders, prefix };
+        let asked = Asked::Put { key, flavour, record, order: self.orders, origin };
         self.take(asked, at_once);
     }
 
@@ -207,9 +207,9 @@ impl Model {
             };
             let is_it = match (&found, change) {
                 (Asked::Remove { key: of }, Change::Remove { .. }) => *of == key,
-                (Asked::Put { key: of, flavour, record, prefix, .. }, Change::Put(put)) => {
+                (Asked::Put { key: of, flavour, record, origin, .. }, Change::Put(put)) => {
                     let is_same = record.envelope == put.record && record.ends == put.ends;
-                    *of == key && put.kind == (*flavour).into() && is_same && *prefix == put.prefix
+                    *of == key && put.kind == (*flavour).into() && is_same && *origin == put.origin
                 }
                 _ => false,
             };
@@ -414,11 +414,17 @@ impl Model {
         (certain, certain || entry.is_some_and(|entry| entry.may_be_found(clock)))
     }
 
+    /// Whether an UNREGISTER of a peer, in one namespace or in all, may find something to withdraw.
+    pub(super) fn may_stand(&self, peer: &PeerId, namespace: Option<&[u8]>) -> bool {
+        let is_it = |key: &Key| key.0 == *peer && namespace.is_none_or(|name| key.1.as_str().as_bytes() == name);
+        self.visible.keys().any(is_it) || self.pending_puts().any(|(key, _)| is_it(key))
+    }
+
     /// Registrations for which something holds, at the least and at the most, what waits to be committed included in both.
-    pub(super) fn count(&self, clock: Time, holds: impl Fn(&Key, Option<IpPrefix>) -> bool) -> (usize, usize) {
+    pub(super) fn count(&self, clock: Time, holds: impl Fn(&Key, Origin) -> bool) -> (usize, usize) {
         let mut certain: BTreeMap<&Key, ()> = BTreeMap::new();
         let mut possible: BTreeMap<&Key, ()> = BTreeMap::new();
-        for (key, entry) in self.visible.iter().filter(|(key, entry)| holds(key, entry.prefix)) {
+        for (key, entry) in self.visible.iter().filter(|(key, entry)| holds(key, entry.origin)) {
             if entry.must_be_found(clock, Flavours::BOTH) {
                 certain.insert(key, ());
             }
@@ -426,8 +432,8 @@ impl Model {
                 possible.insert(key, ());
             }
         }
-        for (key, prefix) in self.pending_puts() {
-            if holds(key, prefix) {
+        for (key, origin) in self.pending_puts() {
+            if holds(key, origin) {
                 possible.insert(key, ());
             }
         }
@@ -440,10 +446,10 @@ impl Model {
         batched.filter(|change| !matches!(change, Asked::Forget { .. })).count() + self.asked.len()
     }
 
-    fn pending_puts(&self) -> impl Iterator<Item = (&Key, Option<IpPrefix>)> {
+    fn pending_puts(&self) -> impl Iterator<Item = (&Key, Origin)> {
         let all = self.batches.iter().flat_map(|batch| &batch.changes).chain(&self.asked);
         all.filter_map(|change| match change {
-            Asked::Put { key, prefix, .. } => Some((key, *prefix)),
+            Asked::Put { key, origin, .. } => Some((key, *origin)),
             Asked::Remove { .. } | Asked::RemoveAll { .. } | Asked::Forget { .. } => None,
         })
     }
@@ -451,16 +457,16 @@ impl Model {
 
 fn fold(listing: &mut Listing, change: &Asked) {
     match change {
-        Asked::Put { key, flavour, record, order, prefix } => {
+        Asked::Put { key, flavour, record, order, origin } => {
             let entry = listing.entry(key.clone()).or_insert_with(|| Entry {
                 records: [None, None],
                 order: *order,
-                prefix: *prefix,
+                origin: *origin,
                 is_back: false,
             });
             entry.records[flavour.index()] = Some(record.clone());
             entry.order = *order;
-            entry.prefix = *prefix;
+            entry.origin = *origin;
             entry.is_back = false;
         }
         Asked::Remove { key } => drop(listing.remove(key)),
@@ -479,7 +485,7 @@ fn fold(listing: &mut Listing, change: &Asked) {
 fn is_kept(entry: &Entry, kept: &Kept) -> bool {
     let is_it = |record: &Record, kept: &KeptRecord| record.envelope == kept.record && record.ends == kept.ends;
     let of = |flavour: Flavour| kept.records.iter().find(move |record| record.kind == flavour.into());
-    entry.prefix == kept.prefix
+    entry.origin == kept.origin
         && Flavour::ALL.into_iter().all(|flavour| match (&entry.records[flavour.index()], of(flavour)) {
             (Some(record), Some(kept)) => is_it(record, kept),
             (None, None) => true,

@@ -162,7 +162,7 @@ impl Plan {
             server.registrations_max = 5;
         }
         if chance(30) {
-            server.registrations_per_prefix_max = 3;
+            server.registrations_per_prefix_max = Some(3);
         }
         if chance(30) {
             server.registrations_per_namespace_max = 2;

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use rendezvous_core::server::{
-    AGENT_PATIENCE, Command, Discovered, Refusal, RefusalKind, Registered, RequestReader, Requester, registered_frame,
+    AGENT_PATIENCE, Command, Discovered, Origin, Refusal, RefusalKind, Registered, RequestReader, Requester,
+    registered_frame,
 };
 use rendezvous_record::Flavours;
 use rendezvous_wire::{MessageType, Namespace, Request, Ttl, frame};
@@ -48,17 +49,21 @@ impl Simulation {
         }
         let requester = Requester {
             peer,
-            prefix: Some(prefix),
+            origin: Origin::Prefix(prefix),
             agent_reads: (is_rust && is_identified).then_some(Flavours::LEGACY.into()),
             may_wait: !is_identified && !sending.has_waited,
         };
         let clock = self.points[way.point].clock(now);
         let (rate, prefix_rate) = (self.plan.server.rate_per_peer, self.plan.server.rate_per_prefix);
-        let Point { up: Some(up), .. } = &mut self.points[way.point] else { return Ok(()) };
+        let Point { up: Some(up), model, .. } = &mut self.points[way.point] else { return Ok(()) };
         if rate.is_some() || prefix_rate.is_some() {
             let passes = up.buckets.pass(clock, (rate, &peer), (prefix_rate, &prefix));
-            let arrival = up.server.handle_arrival(clock, &requester);
-            if arrival.is_ok() != passes {
+            let arrival = up.server.handle_arrival(clock, &requester, &RequestReader::arrival(payload));
+            // An UNREGISTER of what stands passes every rate.
+            let may_make_room = matches!(&asked, Some(Request::Unregister(unregister)) if {
+                model.may_stand(&peer, unregister.namespace.filter(|name| !name.is_empty()))
+            });
+            if arrival.is_ok() != passes && !(may_make_room && arrival.is_ok()) {
                 let what = format!("a request that should pass the rate ({passes}) came to {arrival:?}");
                 return Err((Invariant::Quotas, what));
             }
@@ -177,7 +182,7 @@ impl Simulation {
         let clock = up.clock(now);
         let (Ok(registered), Some(flavour)) = (&registered, flavour) else {
             let Err(refusal) = registered else { return Ok(()) };
-            self.check_refusal(way.point, &key, Some(prefix), &refusal)?;
+            self.check_refusal(way.point, &key, Origin::Prefix(prefix), &refusal)?;
             self.refuse(way, sending, MessageType::Register, &refusal);
             return Ok(());
         };
@@ -185,11 +190,11 @@ impl Simulation {
         let record = Record { envelope, ends: clock + core::time::Duration::from_secs(ttl.as_secs()) };
         match *registered {
             Registered::Pending(id) => {
-                model.put(key, flavour, record, Some(prefix), false);
+                model.put(key, flavour, record, Origin::Prefix(prefix), false);
                 up.waiting.insert(id, (way, sending.clone()));
             }
             Registered::Done(granted) => {
-                model.put(key, flavour, record, Some(prefix), true);
+                model.put(key, flavour, record, Origin::Prefix(prefix), true);
                 self.tally.acknowledged += 1;
                 self.answer(way, sending, registered_frame(granted), None);
             }
@@ -252,22 +257,16 @@ impl Simulation {
     }
 
     /// Checks that a refusal has its cause, and that it is none of what a renewal passes.
-    fn check_refusal(
-        &self,
-        point: usize,
-        key: &Key,
-        prefix: Option<rendezvous_core::server::IpPrefix>,
-        refusal: &Refusal,
-    ) -> Result<(), Breach> {
+    fn check_refusal(&self, point: usize, key: &Key, origin: Origin, refusal: &Refusal) -> Result<(), Breach> {
         let point = &self.points[point];
         let (model, server, clock) = (&point.model, &self.plan.server, point.clock(self.now));
         let (peer, namespace) = key;
-        let most = |holds: &dyn Fn(&Key, Option<rendezvous_core::server::IpPrefix>) -> bool| {
-            model.count(clock, |key, prefix| holds(key, prefix)).1
-        };
+        let most = |holds: &dyn Fn(&Key, Origin) -> bool| model.count(clock, |key, origin| holds(key, origin)).1;
         let is_full = match refusal.kind() {
             RefusalKind::PeerFull => most(&|key, _| key.0 == *peer) >= server.registrations_per_peer_max,
-            RefusalKind::PrefixFull => most(&|_, of| of == prefix) >= server.registrations_per_prefix_max,
+            RefusalKind::PrefixFull => most(&|_, of| of == origin) >= server.prefix_share(),
+            // How large the share is depends on the bytes that are held; it is never nothing.
+            RefusalKind::NearlyFull => most(&|_, of| of == origin) >= 1,
             RefusalKind::NamespaceFull => most(&|key, _| key.1 == *namespace) >= self.namespace_max(namespace),
             RefusalKind::Full => most(&|_, _| true) >= server.registrations_max,
             RefusalKind::Overloaded => {

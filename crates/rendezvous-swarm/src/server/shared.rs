@@ -13,7 +13,8 @@ use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
     server::{
-        Origin, Refusal, Register, Registered, Rejected, RequestReader, Requester, Server, Unregister, WakuReader,
+        Arrival, LimitNotice, Origin, Refusal, Register, Registered, Rejected, RequestReader, Requester, Server,
+        Unregister, WakuReader,
     },
 };
 use rendezvous_store::{LoadError, Opened, Store};
@@ -254,13 +255,9 @@ impl Shared {
         (before & bit != 0) != is_served
     }
 
-    /// Takes the tokens of a request, where rates are set.
-    pub(super) fn arrival(&self, requester: &Requester) -> Result<(), Refusal> {
-        let config = &self.config.server;
-        if config.rate_per_peer.is_none() && config.rate_per_prefix.is_none() {
-            return Ok(());
-        }
-        self.with_server(|server, now| server.handle_arrival(now, requester))
+    /// Takes the tokens and the work of a request from the buckets of its peer and its prefix.
+    pub(super) fn arrival(&self, requester: &Requester, arrival: &Arrival<'_>) -> Result<(), Refusal> {
+        self.with_server(|server, now| server.handle_arrival(now, requester, arrival))
     }
 
     /// REGISTER, up to the point where it is answered or waits for the store.
@@ -313,7 +310,11 @@ impl Shared {
         let result = act(&mut server, now);
         let next = server.poll_timeout();
         let has_commit = server.has_commit();
+        let notice = server.poll_notice();
         drop(server);
+        if let Some(LimitNotice { setting, origin, refusal }) = notice {
+            tracing::warn!(setting, %origin, %refusal, "a limit was met; the setting changes it");
+        }
         if has_commit {
             self.desk.call();
         }

@@ -265,12 +265,12 @@ impl Session {
 
     async fn answer(&self, payload: &Bytes, slot: &Slot, alarm: &mut Alarm) -> Answer {
         // Before anything is verified: who asks too often shall not cost a signature.
-        if let Err(refusal) = self.shared.arrival(&self.requester()) {
-            let kind = match self.dialect {
-                Dialect::Rendezvous => RequestReader::kind(payload),
-                Dialect::Waku => WakuReader::kind(payload),
-            };
-            return refused(self.dialect, Rejected { kind, refusal });
+        let arrival = match self.dialect {
+            Dialect::Rendezvous => RequestReader::arrival(payload),
+            Dialect::Waku => WakuReader::arrival(payload),
+        };
+        if let Err(refusal) = self.shared.arrival(&self.requester(), &arrival) {
+            return refused(self.dialect, Rejected { kind: arrival.kind, refusal });
         }
         let answered = match self.dialect {
             Dialect::Rendezvous => self.answer_rendezvous(payload, slot, alarm).await,
@@ -340,7 +340,7 @@ impl Session {
     /// Who asks, as far as the connection knows.
     fn requester(&self) -> Requester {
         let (agent_reads, may_wait) = self.agent.reads();
-        Requester { peer: self.peer, prefix: self.origin().prefix(), agent_reads, may_wait }
+        Requester { peer: self.peer, origin: self.origin(), agent_reads, may_wait }
     }
 
     async fn discover(&self, discover: &Discover<'_>, slot: &Slot) -> Result<Answer, Refusal> {

@@ -13,7 +13,6 @@ mod sample;
 mod sizes;
 mod slab;
 mod slot;
-mod table;
 mod wheel;
 
 #[cfg(test)]
@@ -37,7 +36,10 @@ use self::{
 };
 use crate::{
     Time,
-    server::{admission::IpPrefix, hash::Keys},
+    server::{
+        admission::{Block, Origin},
+        hash::Keys,
+    },
 };
 
 /// Milliseconds per tick: deadlines are kept in tenths of a second.
@@ -158,9 +160,14 @@ impl Registry {
         self.peers.count(self.context(), peer)
     }
 
-    /// Number of registrations that came from a prefix.
-    pub(crate) fn count_of_prefix(&self, prefix: IpPrefix) -> usize {
-        self.prefixes.count(prefix)
+    /// Number of registrations that came from a block of addresses.
+    pub(crate) fn count_of_block(&self, block: Block) -> usize {
+        self.prefixes.count(block)
+    }
+
+    /// Where the peer's registration is counted.
+    pub(crate) fn origin_of(&self, peer: &[u8], namespace: &str) -> Option<Origin> {
+        self.find(peer, namespace).map(|index| self.prefixes.origin(self.slots[index].prefix))
     }
 
     /// Number of registrations in a namespace.
@@ -228,6 +235,16 @@ impl Registry {
         self.namespaces.iter().map(|entry| (&entry.name, entry.count))
     }
 
+    /// Like [`Self::namespaces`], of so many numbers of namespaces from one on; and where to go on, if there are more.
+    pub(crate) fn namespaces_chunk(
+        &self,
+        start: usize,
+        count: usize,
+    ) -> (impl Iterator<Item = (&Namespace, u32)>, Option<usize>) {
+        let (chunk, next) = self.namespaces.chunk(start, count);
+        (chunk.map(|entry| (&entry.name, entry.count)), next)
+    }
+
     /// Registers, or renews: the record takes the place of the one of its flavour, the position is the new one, the
     /// record's deadline is moved. `position` is above all positions before. Whether it is a renewal is returned.
     pub(crate) fn put(
@@ -236,7 +253,7 @@ impl Registry {
         record: Record<'_>,
         position: u64,
         ends: Time,
-        prefix: Option<IpPrefix>,
+        origin: Origin,
     ) -> bool {
         let deadline = self.tick(ends);
         let peer = &record.bytes[record.peer_start..record.peer_start + record.peer_len];
@@ -246,13 +263,13 @@ impl Registry {
                 self.unlink(index);
                 self.replace(index, record, position, deadline);
                 self.link(index);
-                self.move_prefix(index, prefix);
+                self.move_prefix(index, origin);
                 true
             }
             None => {
                 let index = self.add(namespace_index, record, position, deadline);
                 self.link(index);
-                self.move_prefix(index, prefix);
+                self.move_prefix(index, origin);
                 false
             }
         }
@@ -266,7 +283,7 @@ impl Registry {
         record: Record<'_>,
         position: u64,
         ends: Time,
-        prefix: Option<IpPrefix>,
+        origin: Origin,
     ) {
         let deadline = self.tick(ends);
         let peer = &record.bytes[record.peer_start..record.peer_start + record.peer_len];
@@ -279,7 +296,7 @@ impl Registry {
             }
             None => self.add(namespace_index, record, position, deadline),
         };
-        self.move_prefix(index, prefix);
+        self.move_prefix(index, origin);
     }
 
     /// Enters what [`Self::restore`] has put in into the orders and the wheel. Returns the highest position.
@@ -315,10 +332,10 @@ impl Registry {
         index
     }
 
-    /// Counts a registration for the prefix that its last REGISTER came from.
-    fn move_prefix(&mut self, index: u32, prefix: Option<IpPrefix>) {
+    /// Counts a registration where it comes from.
+    fn move_prefix(&mut self, index: u32, origin: Origin) {
         let old = self.slots[index].prefix;
-        self.slots[index].prefix = self.prefixes.take(prefix);
+        self.slots[index].prefix = self.prefixes.take(origin);
         self.prefixes.release(old);
     }
 

@@ -3,8 +3,8 @@
 use rendezvous_record::{Flavour, Flavours};
 use rendezvous_wire::Namespace;
 
-use super::{order::Order, table::Table};
-use crate::server::hash::Keys;
+use super::order::Order;
+use crate::server::{hash::Keys, table::Table};
 
 /// A namespace with at least one registration.
 #[derive(Debug)]
@@ -112,6 +112,13 @@ impl Namespaces {
 
     pub(super) fn at_mut(&mut self, index: u32) -> &mut Entry {
         self.entries[index as usize].as_mut().expect("numbers name namespaces that hold something")
+    }
+
+    /// The namespaces with numbers from `start` on, of `count` numbers; and where to go on, if there are more.
+    pub(super) fn chunk(&self, start: usize, count: usize) -> (impl Iterator<Item = &Entry>, Option<usize>) {
+        let end = start.saturating_add(count).min(self.entries.len());
+        let chunk = self.entries.get(start..end).unwrap_or_default();
+        (chunk.iter().flatten(), (end < self.entries.len()).then_some(end))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {

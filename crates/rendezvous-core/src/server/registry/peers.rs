@@ -5,8 +5,8 @@
 
 use hashbrown::HashTable;
 
-use super::{blobs::Blobs, slab::Slab, slot::Slot, table::Table};
-use crate::server::hash::Keys;
+use super::{blobs::Blobs, slab::Slab, slot::Slot};
+use crate::server::{hash::Keys, table::Table};
 
 /// Set in a table entry that names a list of registrations rather than one.
 const MANY: u32 = 1 << 31;

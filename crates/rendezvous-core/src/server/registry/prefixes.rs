@@ -1,72 +1,103 @@
-//! How many registrations came from each prefix.
+//! How many registrations came from each network.
 
-use hashbrown::{HashMap, hash_map::Entry};
+use core::hash::BuildHasher as _;
 
-use super::slab::NONE;
-use crate::server::{admission::IpPrefix, hash::Keys};
+use super::slab::{Entry, NONE, Slab};
+use crate::server::{
+    admission::{Block, Origin},
+    hash::Keys,
+    table::Table,
+};
 
-/// Prefixes that registrations came from, numbered, with a count each.
+/// A network that registrations came from: 12 bytes.
+#[derive(Clone, Debug)]
+struct Network {
+    block: Block,
+    /// Registrations; in an unused entry the next unused one.
+    count: u32,
+}
+
+const _: () = assert!(size_of::<Network>() == 12);
+
+impl Entry for Network {
+    const VACANT: Self = Self { block: Block::Unlocated, count: NONE };
+
+    fn next_free(&self) -> u32 {
+        self.count
+    }
+
+    fn set_next_free(&mut self, next: u32) {
+        self.count = next;
+    }
+}
+
+/// Networks that registrations came from, numbered, with a count each.
+///
+/// A registration counts in its smallest block and in those around it. Neither taking nor releasing moves more than a
+/// bounded number of entries.
 #[derive(Debug)]
 pub(super) struct Prefixes {
-    numbers: HashMap<IpPrefix, u32, Keys>,
-    entries: Vec<(IpPrefix, u32)>,
-    free: Vec<u32>,
+    networks: Slab<Network>,
+    table: Table,
+    keys: Keys,
 }
 
 impl Prefixes {
     pub(super) fn new(keys: Keys) -> Self {
-        Self { numbers: HashMap::with_hasher(keys), entries: Vec::new(), free: Vec::new() }
+        Self { networks: Slab::new(), table: Table::new(), keys }
     }
 
-    pub(super) fn count(&self, prefix: IpPrefix) -> usize {
-        self.numbers.get(&prefix).map_or(0, |&number| self.entries[number as usize].1 as usize)
+    pub(super) fn count(&self, block: Block) -> usize {
+        self.find(block).map_or(0, |number| self.networks[number].count as usize)
     }
 
-    /// Counts one more, and gives the prefix's number; [`NONE`] where no prefix is known.
-    pub(super) fn take(&mut self, prefix: Option<IpPrefix>) -> u32 {
-        let Some(prefix) = prefix else { return NONE };
-        let number = match self.numbers.entry(prefix) {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(entry) => {
-                let number = match self.free.pop() {
-                    Some(number) => {
-                        self.entries[number as usize] = (prefix, 0);
-                        number
-                    }
-                    None => {
-                        self.entries.push((prefix, 0));
-                        (self.entries.len() - 1) as u32
-                    }
-                };
-                *entry.insert(number)
+    /// Counts one more in every block of an origin. Returns the number of the smallest block; [`NONE`] if the origin counts
+    /// in none.
+    pub(super) fn take(&mut self, origin: Origin) -> u32 {
+        let Some(smallest) = Block::of(origin) else { return NONE };
+        let mut first = NONE;
+        for block in smallest.with_wider() {
+            let number = self.find(block).unwrap_or_else(|| self.insert(block));
+            self.networks[number].count += 1;
+            if first == NONE {
+                first = number;
             }
-        };
-        self.entries[number as usize].1 += 1;
-        number
+        }
+        first
     }
 
-    /// Counts one less.
+    /// Counts one less in the block of this number and in those around it.
     pub(super) fn release(&mut self, number: u32) {
         if number == NONE {
             return;
         }
-        let (prefix, count) = &mut self.entries[number as usize];
-        *count -= 1;
-        if *count > 0 {
-            return;
-        }
-        self.numbers.remove(&*prefix);
-        self.free.push(number);
-        if self.numbers.is_empty() {
-            self.numbers.shrink_to(0);
-            self.entries = Vec::new();
-            self.free = Vec::new();
+        for block in self.networks[number].block.with_wider() {
+            let Some(number) = self.find(block) else { continue };
+            self.networks[number].count -= 1;
+            if self.networks[number].count == 0 {
+                self.table.remove(self.keys.hash_one(block), |found| found == number);
+                self.networks.remove(number);
+            }
         }
     }
 
+    /// The origin whose smallest block has this number.
+    pub(super) fn origin(&self, number: u32) -> Origin {
+        if number == NONE { Origin::Exempt } else { self.networks[number].block.origin() }
+    }
+
     pub(super) fn allocated_bytes(&self) -> usize {
-        self.numbers.allocation_size()
-            + self.entries.capacity() * size_of::<(IpPrefix, u32)>()
-            + self.free.capacity() * size_of::<u32>()
+        self.networks.allocated_bytes() + self.table.allocated_bytes()
+    }
+
+    fn find(&self, block: Block) -> Option<u32> {
+        self.table.find(self.keys.hash_one(block), |number| self.networks[number].block == block)
+    }
+
+    fn insert(&mut self, block: Block) -> u32 {
+        let number = self.networks.insert(Network { block, count: 0 });
+        let (keys, networks) = (&self.keys, &self.networks);
+        self.table.insert(keys.hash_one(block), number, |number| keys.hash_one(networks[number].block));
+        number
     }
 }

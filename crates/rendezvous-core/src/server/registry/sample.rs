@@ -131,7 +131,13 @@ mod tests {
         bytes[..4].copy_from_slice(&number.to_le_bytes());
         bytes[4] = flavour.index() as u8;
         let record = Record { flavour, bytes: &bytes, peer_start: 0, peer_len: 4 };
-        registry.put(&Namespace::new(namespace).expect("a short name"), record, position, ends, None);
+        registry.put(
+            &Namespace::new(namespace).expect("a short name"),
+            record,
+            position,
+            ends,
+            crate::server::Origin::Exempt,
+        );
     }
 
     /// The numbers of the peers that are drawn.

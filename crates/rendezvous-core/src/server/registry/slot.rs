@@ -27,7 +27,7 @@ pub(super) struct Slot {
     pub(super) prev: u32,
     pub(super) next: u32,
     pub(super) namespace: u32,
-    /// Number of the prefix that it came from.
+    /// Number of the network that it is counted in.
     pub(super) prefix: u32,
     /// Where the peer id stands in the blob.
     pub(super) peer_start: u16,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::server::admission::IpPrefix;
 
 const NAMESPACES: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -100,9 +101,14 @@ fn peer_bytes(peer: u8) -> [u8; PEER_LEN] {
     [b'<', peer, peer ^ 0x55, b'>']
 }
 
-/// Some peers come from one prefix, some from another, and some from nowhere.
-fn prefix_of(peer: u8) -> Option<IpPrefix> {
-    (!peer.is_multiple_of(3)).then_some(IpPrefix::V4([10, 0, peer % 3]))
+/// Some peers come from one prefix, some from another, some from nowhere, and some are exempt.
+fn origin_of(peer: u8) -> Origin {
+    match peer % 4 {
+        0 => Origin::Exempt,
+        1 => Origin::Unlocated,
+        // Both in one /48.
+        network => Origin::Prefix(IpPrefix::V6([0x20, 1, 0xd, 0xb8, 0, 0, network])),
+    }
 }
 
 fn epoch() -> Time {
@@ -128,7 +134,7 @@ fn run(actions: Vec<Action>) {
                 let mut budget = usize::MAX;
                 while registry.pop_expired(at(now), &mut budget).is_some() {}
                 model.expire(now);
-                let renewed = registry.put(&name, record, position, at(now + ttl_ticks), prefix_of(peer));
+                let renewed = registry.put(&name, record, position, at(now + ttl_ticks), origin_of(peer));
                 assert_eq!(renewed, model.put(peer, namespace, flavour, &bytes, position, now + ttl_ticks));
             }
             Action::Remove { peer, namespace } => {
@@ -168,10 +174,14 @@ fn run(actions: Vec<Action>) {
                 assert_eq!(served, model.page(namespace, reads, after, now));
             }
         }
-        let of_prefix = |prefix| registry.slots_for_tests().filter(|peer| prefix_of(*peer) == prefix).count();
-        for prefix in [IpPrefix::V4([10, 0, 1]), IpPrefix::V4([10, 0, 2])] {
-            assert_eq!(registry.count_of_prefix(prefix), of_prefix(Some(prefix)));
+        let of_origin = |origin| registry.slots_for_tests().filter(|peer| origin_of(*peer) == origin).count();
+        let origins = [1, 2, 3].map(origin_of);
+        for origin in origins {
+            let block = Block::of(origin).expect("it has a share");
+            assert_eq!(registry.count_of_block(block), of_origin(origin));
         }
+        let widest = Block::of(origins[1]).and_then(|block| block.with_wider().last()).expect("it has a provider");
+        assert_eq!(registry.count_of_block(widest), of_origin(origins[1]) + of_origin(origins[2]));
         if let Some(next) = registry.next_expiry() {
             let first = model.registrations.values().flat_map(|registration| registration.records.values());
             let first = first.map(|(_, ends)| *ends).filter(|ends| *ends > now).min();
@@ -195,7 +205,7 @@ fn restored(registry: &Registry, model: &Model, now: u64) {
             let peer_start = bytes.windows(PEER_LEN).position(|window| window == peer_bytes(*peer));
             let peer_start = peer_start.expect("it is in there");
             let record = Record { flavour: *flavour, bytes, peer_start, peer_len: PEER_LEN };
-            copy.restore(&name, record, registration.position, at(*ends), prefix_of(*peer));
+            copy.restore(&name, record, registration.position, at(*ends), origin_of(*peer));
         }
     }
     copy.finish_restore();
@@ -264,7 +274,7 @@ impl Registry {
 fn put(registry: &mut Registry, peer: u8, namespace: &str, flavour: Flavour, position: u64, ends_tick: u64) -> bool {
     let (bytes, peer_start, peer_len) = fake_record(peer, 100, 0x80);
     let record = Record { flavour, bytes: &bytes, peer_start, peer_len };
-    registry.put(&Namespace::new(namespace).expect("a short name"), record, position, at(ends_tick), prefix_of(peer))
+    registry.put(&Namespace::new(namespace).expect("a short name"), record, position, at(ends_tick), origin_of(peer))
 }
 
 #[test]
