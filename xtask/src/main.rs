@@ -1,5 +1,6 @@
 //! Chores of the workspace, run as `cargo xtask <chore>`.
 
+mod attack;
 mod conformance;
 mod layers;
 mod python;
@@ -16,6 +17,8 @@ const USAGE: &str = "\
 usage: cargo xtask <chore>
 
 chores:
+  attack [NAME…] [--long] [--list] [--binary PATH]
+           run hostile clients against a release build of the point, and check what honest clients notice
   conformance [--check]
            write the list of what the conformance tests show, or check that it is up to date
   layers   check which crates depend on which, directly and through others
@@ -29,6 +32,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let chore = args.next();
     let rest: Vec<OsString> = args.collect();
     match chore.as_deref().and_then(|chore| chore.to_str()) {
+        Some("attack") => attack::run(&rest),
         Some("conformance") if rest.is_empty() => conformance::run(false),
         Some("conformance") if rest == ["--check"] => conformance::run(true),
         Some("layers") if rest.is_empty() => layers::run(),
