@@ -6,7 +6,7 @@ mod common;
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, PipeReader, Read, Write},
+    io::{BufRead, BufReader, PipeReader, PipeWriter, Read},
     process::{Child, Command, Stdio},
 };
 
@@ -14,31 +14,21 @@ use common::{Point, Running, fresh_key, program, run, text};
 
 const ADDRESS: &str = "/ip4/192.0.2.1/tcp/1";
 
-/// A pipe that takes nothing until somebody reads it, and what was put into it to fill it.
-fn full_pipe() -> (PipeReader, File, usize) {
+/// A pipe that is full, so that a write to it blocks until somebody reads, and the number of bytes in it.
+fn full_pipe() -> (PipeReader, PipeWriter, usize) {
     let (reader, writer) = std::io::pipe().expect("there are pipes");
-    let mut writer = File::from(std::os::fd::OwnedFd::from(writer));
-    // The least that a pipe holds is one byte at a time; `dd` without blocking stops when it is full.
+    // `dd` opens the pipe once more, so that the flag by which it stops when the pipe is full is its own.
     let filled = Command::new("dd")
-        .args(["if=/dev/zero", "bs=1", "count=1048576", "oflag=nonblock"])
+        .args(["if=/dev/zero", "of=/dev/stdout", "bs=1", "count=1048576", "oflag=nonblock", "conv=notrunc"])
         .stdin(Stdio::null())
         .stdout(writer.try_clone().expect("it is open"))
         .stderr(Stdio::piped())
         .output()
         .expect("there is a `dd`");
-    let told = String::from_utf8_lossy(&filled.stderr).into_owned();
-    let count = told.lines().find_map(|line| line.strip_suffix("+0 records out")).expect("it says how many");
+    let report = String::from_utf8_lossy(&filled.stderr).into_owned();
+    let count = report.lines().find_map(|line| line.strip_suffix("+0 records out")).expect("it says how many");
     let count: usize = count.parse().expect("it is a number");
-    assert!((1..1 << 20).contains(&count), "{told}");
-    // The flag is one of the open file, which the command shares: it is to block, as pipes do.
-    let blocking = Command::new("dd")
-        .args(["if=/dev/null", "count=0"])
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone().expect("it is open"))
-        .stderr(Stdio::null())
-        .status();
-    assert!(blocking.expect("there is a `dd`").success());
-    writer.flush().expect("there is nothing to write");
+    assert!((1..1 << 20).contains(&count), "{report}");
     (reader, writer, count)
 }
 
