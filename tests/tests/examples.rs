@@ -111,6 +111,15 @@ fn behaviours() {
     assert!(lines < 100, "{lines} lines");
 }
 
+#[test]
+fn bounded_point() {
+    assert!(opening("bounded_point").contains("cargo run -p example-bounded-point"));
+    let said = run("example-bounded-point");
+    assert!(said.contains("member   registered for 7200 s\n"), "{said}");
+    assert!(said.contains("visitor  found the member: true\n"), "{said}");
+    assert_short("bounded_point");
+}
+
 /// Files of an example are to be read at a sitting.
 fn assert_short(path: &str) {
     let directory = format!("{}/../examples/{path}/src", env!("CARGO_MANIFEST_DIR"));

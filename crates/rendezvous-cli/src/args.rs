@@ -152,7 +152,7 @@ pub(crate) struct Discover {
 
     /// Print one JSON object per line: `peer`, `namespace`, `ttl`, `addresses`, `seq`, `flavour`; with --legacy `unverified` in the
     /// place of the last two where nothing is signed; with --every also
-    /// `event`: `found`, `changed`, `gone`, `away`, `back`.
+    /// `event`: `found`, `changed`, `gone`, `away`, `back`, `partial`.
     #[arg(long, display_order = LAST)]
     pub(crate) json: bool,
 }

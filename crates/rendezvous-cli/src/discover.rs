@@ -7,7 +7,9 @@ use std::{
 };
 
 use libp2p::PeerId;
-use rendezvous_swarm::client::{self, Discovered, From, Limit, Namespace, Skipped, Unverified};
+use rendezvous_swarm::client::{
+    self, ClientConfig, Discovered, Failure, From, Limit, Namespace, Skipped, Unverified, WalkLimit,
+};
 
 use crate::{
     args,
@@ -15,20 +17,34 @@ use crate::{
     listing::{self, Found},
     output::{self, CLIENT_BACKLOG, Output, count},
     poller::{self, FOLLOWED_MAX, Poller},
-    session::{Event, Outcome, PAGES_MAX, Session},
+    session::{Event, Outcome, Session},
     signals::Signals,
 };
 
 /// Most registrations of one walk: as many as a large point holds, and a bound on what is remembered of them here.
 const REGISTRATIONS_MAX: u64 = 10_000_000;
 
+/// Bytes that a listing may have for each registration that is wanted: some three times the ordinary size.
+const REGISTRATION_BYTES: u64 = 1_024;
+
+/// Registrations that a listing has room for if nothing was said with --limit: half a million of the largest ordinary size,
+/// or nearly two million of the ordinary one.
+const UNLIMITED: u64 = 512 << 10;
+
+/// Bytes that a listing may have however few registrations are wanted: four of the largest pages.
+const WALK_BYTES_MIN: u64 = 16 << 20;
+
+/// Time that a listing may take for each registration that is wanted, beyond the state machine's default: a page a second
+/// takes half of it.
+const REGISTRATION_TIME: Duration = Duration::from_millis(2);
+
 /// A page that the point has given.
 struct Page {
     registrations: Vec<Discovered>,
     unverified: Vec<Unverified>,
     has_more: bool,
-    number: u32,
     skipped: Skipped,
+    cut: Option<WalkLimit>,
 }
 
 pub(crate) async fn run(args: args::Discover) -> Result<(), Error> {
@@ -40,8 +56,19 @@ pub(crate) async fn run(args: args::Discover) -> Result<(), Error> {
 
 /// Lists everybody once.
 async fn list(args: args::Discover) -> Result<(), Error> {
-    let (session, _) = Session::start(&args.client)?;
+    let (session, _) = Session::start_with(&args.client, config(args.limit))?;
     if session.has_several() { list_merged(session, args).await } else { list_pages(session, args).await }
+}
+
+/// Settings for listing so many registrations: what is read is in proportion to what is wanted.
+fn config(limit: Option<u64>) -> ClientConfig {
+    let wanted = limit.unwrap_or(UNLIMITED).min(REGISTRATIONS_MAX);
+    let default = ClientConfig::default();
+    ClientConfig {
+        walk_bytes_max: wanted.saturating_mul(REGISTRATION_BYTES).max(WALK_BYTES_MIN),
+        walk_timeout: default.walk_timeout.max(REGISTRATION_TIME * u32::try_from(wanted).unwrap_or(u32::MAX)),
+        ..default
+    }
 }
 
 /// Lists what several points have, when the last of them has answered.
@@ -55,8 +82,11 @@ async fn list_merged(mut session: Session, args: args::Discover) -> Result<(), E
     let mut skipped_in_all = Skipped::default();
     loop {
         match session.next().await? {
-            Event::Rendezvous(client::Event::LookupPolled { lookup, skipped, .. }) if lookup == asked => {
-                outcome.succeed();
+            Event::Rendezvous(client::Event::LookupPolled { lookup, point, skipped, cut, .. }) if lookup == asked => {
+                match cut {
+                    Some(limit) => outcome.fail(&session, &point, session.error(&point, Failure::Listing(limit))),
+                    None => outcome.succeed(),
+                }
                 skipped_in_all += skipped;
             }
             Event::Rendezvous(client::Event::LookupFailed { lookup, point, failure, .. }) if lookup == asked => {
@@ -66,7 +96,11 @@ async fn list_merged(mut session: Session, args: args::Discover) -> Result<(), E
             _ => {}
         }
     }
-    outcome.result()?;
+    // What a point listed before it was given up is printed, too.
+    let result = outcome.result();
+    if result.is_err() && session.rendezvous().found(asked).next().is_none() {
+        return result;
+    }
     let wanted = args.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let found: Vec<_> = session.rendezvous().found(asked).take(wanted).collect();
     for merged in &found {
@@ -78,7 +112,7 @@ async fn list_merged(mut session: Session, args: args::Discover) -> Result<(), E
         output::note(format_args!("a point has more than {FOLLOWED_MAX} registrations: the rest is left out"));
     }
     summarise(found.len() as u64, namespace.as_ref(), &skipped_in_all);
-    Ok(())
+    result
 }
 
 /// Lists the pages of the only point as they come.
@@ -108,9 +142,14 @@ async fn list_pages(mut session: Session, args: args::Discover) -> Result<(), Er
         output.flush()?;
         skipped += page.skipped;
         let is_full = seen.count() >= wanted;
+        if let Some(limit) = page.cut.filter(|_| !is_full && !output.is_closed()) {
+            summarise(seen.count(), namespace.as_ref(), &skipped);
+            let point = session.points()[0];
+            return Err(session.error(&point, Failure::Listing(limit)));
+        }
         if is_full || !page.has_more || output.is_closed() {
             let is_bounded = is_full && args.limit.is_none_or(|limit| limit > wanted) && page.has_more;
-            if is_bounded || page.number >= PAGES_MAX {
+            if is_bounded {
                 output::note("the point lists more than is read of one: the rest is left out");
             }
             break;
@@ -136,11 +175,11 @@ async fn next_page(
                 registrations,
                 unverified,
                 more,
-                page,
                 skipped,
+                cut,
                 ..
             }) if query == asked => {
-                return Ok(Page { registrations, unverified, has_more: more, number: page, skipped });
+                return Ok(Page { registrations, unverified, has_more: more, skipped, cut });
             }
             Event::Rendezvous(client::Event::DiscoverFailed { query, failure, .. }) if query == asked => {
                 return Err(session.error(&point, failure));

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use libp2p::{Multiaddr, PeerId};
-use rendezvous_core::client::Failure;
+use rendezvous_core::client::{Failure, WalkLimit};
 use rendezvous_swarm::client::PointAddressError;
 use rendezvous_wire::{Dialect, Status};
 
@@ -86,6 +86,10 @@ pub(crate) enum Error {
     Unsupported(Box<Point>, Dialect),
     #[error("the peer at {point} does not keep to the rendezvous protocol ({failure}): use another --point")]
     Misbehaves { point: Box<Point>, failure: Failure },
+    #[error(
+        "gave up on the point at {point}: {limit}; what it listed until then is a part of its listing: use another --point, or say with --limit how much to read"
+    )]
+    Endless { point: Box<Point>, limit: WalkLimit },
 }
 
 /// Why there is no connection to the point.
@@ -116,6 +120,7 @@ impl Error {
             Failure::Unsupported => Self::Unsupported(point, dialect),
             Failure::CannotSign => Self::CannotSign,
             Failure::AtCapacity => Self::AtCapacity,
+            Failure::Listing(limit) => Self::Endless { point, limit },
             failure => Self::Misbehaves { point, failure },
         }
     }
@@ -148,7 +153,7 @@ impl Error {
             Self::Refused { .. } => REFUSED,
             Self::Unreachable { reason: Unreachable::NotLibp2p, .. } => UNSUPPORTED,
             Self::Unreachable { .. } | Self::Silent { .. } => UNREACHABLE,
-            Self::Unsupported(..) | Self::Misbehaves { .. } => UNSUPPORTED,
+            Self::Unsupported(..) | Self::Misbehaves { .. } | Self::Endless { .. } => UNSUPPORTED,
         }
     }
 
@@ -159,7 +164,7 @@ impl Error {
                 matches!(status, Status::InvalidNamespace | Status::InvalidSignedPeerRecord | Status::InvalidTtl)
             }
             Self::Unreachable { reason, .. } => *reason == Unreachable::NotLibp2p,
-            Self::Silent { .. } => false,
+            Self::Silent { .. } | Self::Endless { .. } => false,
             _ => true,
         }
     }
@@ -225,6 +230,7 @@ mod tests {
             (Failure::TimedOut, 4, false),
             (Failure::Unsupported, 5, true),
             (Failure::ClosedWithoutAnswer, 5, true),
+            (Failure::Listing(WalkLimit::NothingNew), 5, false),
             (Failure::CannotSign, 1, true),
         ];
         for (failure, code, permanent) in cases {

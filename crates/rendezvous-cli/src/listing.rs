@@ -56,6 +56,11 @@ pub(crate) enum Told<'a> {
     Back {
         point: String,
     },
+    Partial {
+        point: String,
+        error: String,
+        retry_secs: u64,
+    },
 }
 
 impl<'a> Found<'a> {
@@ -152,7 +157,7 @@ impl fmt::Display for Told<'_> {
                 write!(f, "- {peer}  {}  {reason}{}", printable(namespace), mark(*is_self))
             }
             // People are told these by notes.
-            Told::Away { .. } | Told::Back { .. } => Ok(()),
+            Told::Away { .. } | Told::Back { .. } | Told::Partial { .. } => Ok(()),
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use libp2p::PeerId;
-use rendezvous_swarm::client::{self, ClientConfig, LookupConfig, LookupId, Namespace};
+use rendezvous_core::Time;
+use rendezvous_swarm::client::{self, ClientConfig, LookupConfig, LookupId, Namespace, WalkLimit};
 
 use crate::{
     error::Error,
@@ -39,6 +40,8 @@ pub(crate) struct Poller {
 struct State {
     has_answered: bool,
     is_away: bool,
+    /// Whether its last listing was given up at a limit.
+    is_partial: bool,
 }
 
 /// What a poll of a point has come to.
@@ -58,7 +61,9 @@ pub(crate) fn config(every: Duration) -> ClientConfig {
 pub(crate) fn lookup_config(points: usize) -> LookupConfig {
     let peers_max = FOLLOWED_MAX.saturating_mul(points);
     let peers_bytes_max = FOLLOWED_BYTES_MAX.saturating_mul(points);
-    LookupConfig { peers_max, peers_bytes_max, ..LookupConfig::default() }
+    // Each point may send once over what is followed of it.
+    let walk_bytes_max = FOLLOWED_BYTES_MAX as u64;
+    LookupConfig { peers_max, peers_bytes_max, walk_bytes_max, ..LookupConfig::default() }
 }
 
 impl Poller {
@@ -119,7 +124,9 @@ impl Poller {
                 output.flush()?;
                 Ok(None)
             }
-            client::Event::LookupPolled { lookup, point, is_whole, skipped, .. } if ours == Some(lookup) => {
+            client::Event::LookupPolled { lookup, point, is_whole, skipped, cut, next_at, .. }
+                if ours == Some(lookup) =>
+            {
                 let is_first = self.answered(session, output, &point)?;
                 self.has_own |= skipped.own > 0;
                 if skipped.over_limit > 0 && !std::mem::replace(&mut self.is_over, true) {
@@ -127,6 +134,7 @@ impl Poller {
                         "a point has more than {FOLLOWED_MAX} registrations: the rest is left out"
                     ));
                 }
+                self.note_partial(session, output, point, cut, next_at)?;
                 if is_first {
                     listing::note_left_out(&skipped);
                 }
@@ -180,6 +188,28 @@ impl Poller {
             output.json(&Told::Away { point, error: error.to_string(), retry_secs })?;
         }
         output.flush()
+    }
+
+    /// Says when listings of a point begin to be given up at a limit.
+    fn note_partial(
+        &mut self,
+        session: &mut Session,
+        output: &mut Output,
+        point: PeerId,
+        cut: Option<WalkLimit>,
+        next_at: Option<Time>,
+    ) -> Result<(), Error> {
+        let Some(state) = self.points.get_mut(&point) else { return Ok(()) };
+        let was_partial = std::mem::replace(&mut state.is_partial, cut.is_some());
+        let Some(limit) = cut.filter(|_| !was_partial) else { return Ok(()) };
+        let now = session.rendezvous().now();
+        let retry_secs = next_at.map_or(0, |at| at.saturating_since(now).as_secs());
+        let point = session.name(&point);
+        output::note(format_args!(
+            "gave up on a listing of the point at {point}: {limit}; what it listed until then is followed, and others may be \
+             registered there (polled on, next in {retry_secs} s): use another --point"
+        ));
+        output.json(&Told::Partial { point, error: limit.to_string(), retry_secs })
     }
 
     /// Says so once, when every point has answered that nobody is there.

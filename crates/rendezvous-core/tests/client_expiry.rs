@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use rendezvous_core::client::{Answer, Client, ClientConfig, Discovered, Event, From, Skipped};
+use rendezvous_core::client::{Answer, Client, ClientConfig, Discovered, Event, From, PageCost, Skipped};
 use rendezvous_record::Flavour;
 use rendezvous_sim::fixtures::{self, EPOCH};
 use rendezvous_wire::{Namespace, Ttl};
@@ -17,7 +17,13 @@ fn the_end_of_a_peer_has_its_timeout_even_if_another_call_has_brought_the_clock_
     client.discover(EPOCH, point, Some(namespace.clone()), None, From::Fresh);
     let request = client.poll_request(EPOCH).expect("a DISCOVER");
     let registrations = vec![Discovered { namespace, record: record.clone(), ttl: Ttl::from_secs(1) }];
-    let page = Answer::Page { registrations, unverified: Vec::new(), cookie: None, skipped: Skipped::default() };
+    let page = Answer::Page {
+        registrations,
+        unverified: Vec::new(),
+        cookie: None,
+        skipped: Skipped::default(),
+        cost: PageCost::default(),
+    };
     client.handle_answer(EPOCH, request.id, page);
     assert!(matches!(client.poll_event(), Some(Event::Discovered { .. })));
     let end = EPOCH + Duration::from_secs(1);

@@ -46,7 +46,6 @@ mod muxer;
 mod quic;
 mod transport;
 
-pub(crate) use self::transport::origin_of;
 pub use self::{
     config::{
         CLOSE_TIMEOUT, Config, FRAME_COST_BYTES, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HANDSHAKES_PER_SECOND_MAX,

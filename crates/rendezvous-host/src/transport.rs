@@ -13,8 +13,7 @@ use libp2p::{
     identity::Keypair,
     noise, tcp,
 };
-use rendezvous_core::server::{ExemptNetworks, Origin};
-use rendezvous_swarm::remote_ip;
+use rendezvous_swarm::origin_of;
 
 use crate::{
     guard::Guard,
@@ -81,7 +80,7 @@ fn over_tcp(keypair: &Keypair, guard: &Guard) -> Result<Boxed<(PeerId, StreamMux
         .upgrade(version)
         .authenticate(noise::Config::new(keypair)?)
         .multiplex_ext(move |_, point| {
-            let origin = origin_of(remote(point), &guard.config().exempt);
+            let origin = origin_of(&guard.config().exempt, remote(point));
             muxer::Upgrade::new(guard, origin)
         })
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
@@ -93,7 +92,7 @@ fn over_quic(keypair: &Keypair, guard: &Guard) -> Result<Boxed<(PeerId, StreamMu
     let quic = Quic::new(keypair, guard)?;
     let guard = guard.clone();
     let bounded = quic.map(move |(peer, connection), point| {
-        let origin = origin_of(remote(&point), &guard.config().exempt);
+        let origin = origin_of(&guard.config().exempt, remote(&point));
         (peer, StreamMuxerBox::new(quic::Muxer::new(connection, guard.connect(origin))))
     });
     Ok(bounded.boxed())
@@ -104,11 +103,6 @@ fn remote(point: &ConnectedPoint) -> &Multiaddr {
         ConnectedPoint::Dialer { address, .. } => address,
         ConnectedPoint::Listener { send_back_addr, .. } => send_back_addr,
     }
-}
-
-/// The bucket that a connection from an address is counted in.
-pub(crate) fn origin_of(remote: &Multiaddr, exempt: &ExemptNetworks) -> Origin {
-    exempt.origin_of(remote_ip(remote))
 }
 
 #[cfg(test)]

@@ -109,6 +109,13 @@ impl Verifier {
         page.into_iter().map(|known| known.or_else(|place| verified[place].clone())).collect()
     }
 
+    /// Whether this envelope is remembered, so that [`verify_page`](Self::verify_page) does not verify it again. This does not
+    /// count as a use of it.
+    #[must_use]
+    pub fn remembers(&self, envelope: &[u8]) -> bool {
+        self.entries.contains_key(envelope)
+    }
+
     /// How many envelopes are remembered, at most [`MemoryLimits::entries_max`].
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,6 +1,14 @@
 //! Where the state machines' time comes from.
 
-use std::time::{Duration, Instant, SystemTime};
+#[cfg(test)]
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant, SystemTime},
+};
 
 use rendezvous_core::Time;
 
@@ -37,5 +45,30 @@ impl Clock {
     /// Time from now until then, at most [`SPAN_MAX`].
     pub(crate) fn until(&self, time: Time) -> Duration {
         time.saturating_since(self.now()).min(SPAN_MAX)
+    }
+}
+
+/// Milliseconds of a monotonic clock that starts with its first use in the process; a test may set it by hand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ticks {
+    #[cfg(test)]
+    manual: Option<Arc<AtomicU64>>,
+}
+
+impl Ticks {
+    /// A clock that a test sets, and its hand.
+    #[cfg(test)]
+    pub(crate) fn manual() -> (Self, Arc<AtomicU64>) {
+        let hand = Arc::new(AtomicU64::new(0));
+        (Self { manual: Some(hand.clone()) }, hand)
+    }
+
+    pub(crate) fn now_millis(&self) -> u64 {
+        #[cfg(test)]
+        if let Some(manual) = &self.manual {
+            return manual.load(Ordering::Relaxed);
+        }
+        static START: OnceLock<Instant> = OnceLock::new();
+        u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

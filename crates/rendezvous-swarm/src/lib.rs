@@ -2,7 +2,7 @@
 //!
 //! - [`server::Behaviour`] is a rendezvous point: others register with it and discover each other there.
 //! - [`client::Behaviour`] keeps this peer registered with points, and asks them who else is.
-//! - [`limits::Behaviour`] bounds the connections that others open: in total, per peer and per IP prefix.
+//! - [`limits::Behaviour`] bounds the connections that others open: in total, per peer and per IP prefix. It closes idle ones.
 //!
 //! The first two are shells around the state machines of [`rendezvous_core`]: they translate and hold no policy. Requests
 //! and answers are read, verified and written in the tasks of their connections, not in the swarm's loop. None needs a
@@ -22,23 +22,30 @@
 //! }
 //!
 //! let key = Keypair::generate_ed25519();
-//! let behaviour = Behaviour {
+//! let mut behaviour = Behaviour {
 //!     limits: limits::Behaviour::new(limits::Config::default()),
 //!     point: server::Behaviour::new(server::Config::default()),
 //!     rendezvous: client::Behaviour::new(key, client::Config::default()),
 //! };
+//! // Connections that nobody uses are closed.
+//! behaviour.limits.watch(behaviour.point.activity());
 //! assert_eq!(behaviour.point.stats().registrations, 0);
 //! ```
+//!
+//! Of ping's events, hand failures other than `Unsupported` to [`limits::Behaviour::peer_unresponsive`]; of identify's, the
+//! agent version to [`server::Behaviour::peer_agent`].
 //!
 //! # Neighbours
 //! `rendezvous-core` is the protocol without IO; `rendezvous-wire` its messages; `rendezvous-record` the signed records.
 //!
 //! [libp2p rendezvous protocol]: https://github.com/libp2p/specs/blob/master/rendezvous/README.md
 
+mod activity;
 pub mod client;
 mod clock;
 mod convert;
 pub mod limits;
+mod notices;
 mod prefix;
 pub mod server;
 
@@ -47,8 +54,9 @@ use libp2p_swarm::StreamProtocol;
 pub use rendezvous_core::RecordKind;
 
 pub use self::{
+    activity::Activity,
     convert::{ConvertError, from_signed_envelope, to_peer_record},
-    prefix::remote_ip,
+    prefix::{origin_of, remote_ip},
 };
 
 /// Protocol that is spoken.

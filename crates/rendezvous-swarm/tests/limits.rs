@@ -26,7 +26,10 @@ use libp2p_swarm::{
     Config as SwarmConfig, ConnectionDenied, ConnectionId, FromSwarm, ListenError, NetworkBehaviour, SwarmEvent,
     THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
 };
-use rendezvous_swarm::limits::{self, Config, Exceeded, Stats};
+use rendezvous_swarm::{
+    limits::{self, Config, Exceeded, Stats},
+    server,
+};
 use tokio::sync::oneshot;
 
 /// Longest time that a whole test may take.
@@ -124,6 +127,7 @@ impl NetworkBehaviour for Gate {
 struct Behaviour {
     before: Gate,
     limits: limits::Behaviour,
+    point: server::Behaviour,
     behind: Gate,
 }
 
@@ -151,8 +155,9 @@ impl Limited {
 
     async fn with_handshake_timeout(network: Network, config: Config, handshake_timeout: Duration) -> Self {
         let key = Keypair::generate_ed25519();
-        let behaviour =
-            Behaviour { before: Gate::default(), limits: limits::Behaviour::new(config), behind: Gate::default() };
+        let point = server::Behaviour::new(server::Config::default());
+        let limits = limits::Behaviour::new(config);
+        let behaviour = Behaviour { before: Gate::default(), limits, point, behind: Gate::default() };
         let swarm_config = SwarmConfig::with_tokio_executor().with_idle_connection_timeout(2 * TEST_MAX);
         let transport = network.transport(&key, handshake_timeout);
         let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), swarm_config);
@@ -390,6 +395,45 @@ async fn dials_are_counted_until_they_fail_or_their_connections_close() {
         assert_eq!(met, Met::DialFailed);
         assert_eq!(limited.held(), [0; 6]);
         assert_eq!(limited.stats(), Stats::default());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed_and_its_place_is_free_again() {
+    within(async {
+        let config = config(|config| {
+            config.connections_max = 1;
+            config.idle_timeout = SHORT;
+        });
+        let mut limited = Limited::start(Network::Memory, config).await;
+        let behaviour = limited.swarm.behaviour_mut();
+        let activity = behaviour.point.activity();
+        behaviour.limits.watch(activity);
+        for _ in 0..2 {
+            let (_silent, met) = limited.dialled_by_another().await;
+            assert_eq!(met, Met::Established);
+            assert_eq!(limited.met().await, Met::Closed);
+        }
+        assert_eq!((limited.held(), limited.stats().idle_closed), ([0; 6], 2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_whose_pings_fail_is_closed() {
+    within(async {
+        let mut limited = Limited::start(Network::Memory, Config::default()).await;
+        let key = Keypair::generate_ed25519();
+        let _peer = Peer::dial(limited.network, &key, limited.address.clone());
+        let connection = loop {
+            if let SwarmEvent::ConnectionEstablished { connection_id, .. } = limited.swarm.select_next_some().await {
+                break connection_id;
+            }
+        };
+        assert!(limited.swarm.behaviour_mut().limits.peer_unresponsive(connection));
+        assert_eq!(limited.met().await, Met::Closed);
+        assert_eq!((limited.held(), limited.stats().unresponsive_closed), ([0; 6], 1));
     })
     .await;
 }

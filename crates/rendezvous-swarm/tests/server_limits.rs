@@ -111,11 +111,34 @@ async fn a_reader_that_does_not_read_is_cut_at_the_write_timeout() {
         client.register_all(&names, Standard, TTL_SECS).await;
         let mut deaf = client.open().await;
         // Requests enough to fill what the connection lets through, and then to wait behind it.
-        deaf.write_until_cut(&discover(DISCOVER_ALL).repeat(100)).await;
-        assert_eq!(point.shell_stats().await.slow_readers, 1);
+        deaf.send(&discover(DISCOVER_ALL).repeat(100)).await;
+        point.until(|point| point.shell_stats().slow_readers == 1).await;
         // Its neighbours on the connection and elsewhere are served.
         assert_eq!(client.ask(&discover(Some("namespace 1"))).await.namespaces(), ["namespace 1"]);
         assert_eq!(other.ask(&discover(Some("namespace 1"))).await.namespaces(), ["namespace 1"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_sends_on_and_reads_nothing_is_reset_when_too_much_waits() {
+    within(async {
+        for (requests, bytes) in [(usize::MAX, 256), (20, usize::MAX)] {
+            let point = Point::start(config(|config| {
+                config.write_timeout = Duration::MAX;
+                config.request_bytes_max = 256;
+                config.pipelined_requests_max = requests;
+                config.pipelined_bytes_max = bytes;
+            }))
+            .await;
+            let client = Client::of(&point).await;
+            client.register_all(&["a"], Standard, TTL_SECS).await;
+            let mut deaf = client.open().await;
+            deaf.write_until_cut(&discover(DISCOVER_ALL)).await;
+            let shell = point.shell_stats().await;
+            assert_eq!((shell.pipelined_refused, shell.slow_readers, shell.requests_bytes), (1, 0, 0));
+            assert_eq!(client.ask(&discover(DISCOVER_ALL)).await.namespaces(), ["a"]);
+        }
     })
     .await;
 }

@@ -16,11 +16,11 @@ use self::server_support::{Client, DISCOVER_ALL, Point, discover, within};
 const TTL_SECS: u64 = 7_200;
 const OVERLOADED: &str = "the rendezvous point is overloaded: try again later";
 
-/// Room for three pages and not for a fourth.
+/// Room for three pages, of which one network has two: the last eighth is for others.
 const PAGES_BYTES_MAX: usize = 130 << 10;
 
 #[tokio::test]
-async fn a_stream_above_the_bound_of_all_connections_is_refused_and_one_after_an_end_accepted() {
+async fn a_new_stream_takes_the_place_of_the_longest_idle_one_when_all_are_taken() {
     within(async {
         let mut config = Config::default();
         config.streams_max = 3;
@@ -31,16 +31,44 @@ async fn a_stream_above_the_bound_of_all_connections_is_refused_and_one_after_an
             // The answer shows that the point has the stream.
             assert_eq!(stream.ask(&discover(DISCOVER_ALL)).await.namespaces(), [""; 0]);
         }
+        let [mut first, mut second, mut third] = streams;
+        assert_eq!(first.ask(&discover(DISCOVER_ALL)).await.namespaces(), [""; 0]);
+        let mut newcomer = other.open().await;
+        assert_eq!(newcomer.ask(&discover(DISCOVER_ALL)).await.namespaces(), [""; 0]);
+        assert_eq!(second.answer_if_any().await, None);
+        let shell = point.shell_stats().await;
+        assert_eq!((shell.streams, shell.streams_refused, shell.streams_refused_in_all), (4, 0, 0));
+        assert_eq!((shell.streams_evicted, shell.streams_open), (1, 3));
+        for stream in [&mut first, &mut third, &mut newcomer] {
+            assert_eq!(stream.ask(&discover(DISCOVER_ALL)).await.namespaces(), [""; 0]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_is_refused_when_all_are_busy_and_one_after_an_end_is_accepted() {
+    within(async {
+        let mut config = Config::default();
+        config.streams_max = 3;
+        let point = Point::start(config).await;
+        let (one, other) = (Client::of(&point).await, Client::of(&point).await);
+        let mut streams = [one.open().await, one.open().await, other.open().await];
+        let request = discover(DISCOVER_ALL);
+        for (number, stream) in (1..).zip(&mut streams) {
+            stream.send(&request[..1]).await;
+            point.until(move |point| point.shell_stats().requests_bytes == number * 4_096).await;
+        }
         for client in [&one, &other] {
             let mut refused = client.open().await;
             assert_eq!(refused.answer_if_any().await, None);
         }
         let shell = point.shell_stats().await;
-        assert_eq!((shell.streams, shell.streams_refused, shell.streams_refused_in_all), (3, 0, 2));
-        assert_eq!(shell.streams_open, 3);
+        assert_eq!((shell.streams_refused_in_all, shell.streams_evicted, shell.streams_open), (2, 0, 3));
 
         // A stream that ends leaves its place to any connection.
         let [mut ended, _second, _third] = streams;
+        assert_eq!(ended.ask(&request[1..]).await.namespaces(), [""; 0]);
         ended.finish().await;
         ended.assert_ended().await;
         point.until(|point| point.shell_stats().streams_open == 2).await;
@@ -69,14 +97,17 @@ async fn point_with_pages(write_timeout: Duration) -> (Point, Client) {
     (point, client)
 }
 
-/// Peers that ask again and again, each on all the streams that have pages at once, and read nothing.
+/// Peers that ask for many pages, each on all the streams that have pages at once, and read nothing.
 async fn deaf_readers(point: &Point) -> (Vec<Client>, JoinSet<()>) {
     let (mut clients, mut asking) = (Vec::new(), JoinSet::new());
     for _ in 0..6 {
         let client = Client::of(point).await;
         for _ in 0..8 {
             let mut stream = client.open().await;
-            asking.spawn(async move { stream.write_until_cut(&discover(DISCOVER_ALL).repeat(100)).await });
+            asking.spawn(async move {
+                stream.try_send(&discover(DISCOVER_ALL).repeat(100)).await;
+                std::future::pending::<()>().await;
+            });
         }
         clients.push(client);
     }
@@ -121,7 +152,7 @@ async fn bytes_in_flight_stay_bounded_and_all_is_served_when_the_readers_have_le
         client.register_all(&["another"], Standard, TTL_SECS).await;
         // Their connections break off: closed in order, they would wait for the point, and the point for its readers.
         drop(clients);
-        while asking.join_next().await.is_some() {}
+        asking.shutdown().await;
         assert_served(&point, &client).await;
     })
     .await;
@@ -131,12 +162,12 @@ async fn bytes_in_flight_stay_bounded_and_all_is_served_when_the_readers_have_le
 async fn all_is_served_when_the_readers_have_been_cut_at_the_write_timeout() {
     within(async {
         let (point, client) = point_with_pages(Duration::from_millis(200)).await;
-        let (_clients, mut asking) = deaf_readers(&point).await;
-        let streams = asking.len() as u64;
-        while asking.join_next().await.is_some() {}
-        let shell = point.shell_stats().await;
-        assert_eq!(shell.slow_readers, streams);
-        assert!(shell.pages_refused > 0);
+        let (_clients, _asking) = deaf_readers(&point).await;
+        let until_cut = point.until(|point| {
+            let shell = point.shell_stats();
+            shell.slow_readers > 0 && shell.pages_refused > 0
+        });
+        until_cut.await;
         assert_served(&point, &client).await;
     })
     .await;

@@ -1,5 +1,6 @@
 //! From the payload of a frame to a typed answer, outside the state machine.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -10,10 +11,20 @@ use rendezvous_wire::{
     Cookie, Dialect, DiscoverResponse, Limit, MessageType, Namespace, PeerInfo, Register, Response, Status, Ttl, waku,
 };
 
-use super::{failure::MalformedAnswer, outbound::RequestKind};
+use super::{failure::MalformedAnswer, outbound::RequestKind, walk::PageCost};
 
 /// Most characters of a status text that are kept. Points write a few words; the field has no bound of its own.
 pub const STATUS_TEXT_CHARS_MAX: usize = 256;
+
+/// Nominal CPU time for verifying one Ed25519 signature in a batch.
+const ED25519_WORK: Duration = Duration::from_micros(40);
+
+/// The same for a signature of another kind, and for one that does not verify: the dearest key that is read, RSA with 8192
+/// bits, takes this long.
+const OTHER_WORK: Duration = Duration::from_micros(330);
+
+/// Bytes of an answer that are decoded in one microsecond, nominally.
+const BYTES_PER_MICRO: usize = 256;
 
 /// What a point answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +52,8 @@ pub enum Answer {
         cookie: Option<Cookie>,
         /// What the answer held besides.
         skipped: Skipped,
+        /// What reading it has cost.
+        cost: PageCost,
     },
     /// The UNREGISTER was written. No response exists.
     Sent,
@@ -248,9 +261,17 @@ impl AnswerReader {
             }
         }
 
+        let mut work = Duration::from_micros((payload.len() / BYTES_PER_MICRO) as u64);
+        let are_known: Vec<bool> = envelopes.iter().map(|envelope| self.verifier.remembers(envelope)).collect();
+        let records = self.verifier.verify_page(envelopes);
+        for (record, _) in records.iter().zip(are_known).filter(|(_, is_known)| !is_known) {
+            work += record.as_ref().map_or(OTHER_WORK, |record| work_of(&record.peer_id()));
+        }
+        let cost = PageCost { bytes: payload.len(), work };
+
         let mut registrations: Vec<Discovered> = Vec::with_capacity(listed.len());
         let mut places: BTreeMap<(Namespace, PeerId), usize> = BTreeMap::new();
-        for ((namespace, ttl), record) in listed.into_iter().zip(self.verifier.verify_page(envelopes)) {
+        for ((namespace, ttl), record) in listed.into_iter().zip(records) {
             let Ok(record) = record else {
                 skipped.unverified += 1;
                 continue;
@@ -274,7 +295,7 @@ impl AnswerReader {
         });
         let unverified = once_each(unsigned, &mut skipped);
         let cookie = Cookie::from_wire(response.cookie).unwrap_or(None);
-        Answer::Page { registrations, unverified, cookie, skipped }
+        Answer::Page { registrations, unverified, cookie, skipped, cost }
     }
 
     /// A registration without a signature, within the bounds of records; `None` if it breaks them.
@@ -309,6 +330,12 @@ fn once_each(unsigned: Vec<Unverified>, skipped: &mut Skipped) -> Vec<Unverified
 /// Which of two registrations of a peer counts: the newer record, then the longer time left.
 fn rank(found: &Discovered) -> (u64, Ttl) {
     (found.record.scaled_seq(), found.ttl)
+}
+
+/// Nominal CPU time for verifying a signature of this peer.
+fn work_of(signer: &PeerId) -> Duration {
+    // An identity multihash of 36 bytes, which hold the public key as protobuf: type 1 is Ed25519.
+    if signer.to_bytes().starts_with(&[0x00, 0x24, 0x08, 0x01]) { ED25519_WORK } else { OTHER_WORK }
 }
 
 enum Unlisted {

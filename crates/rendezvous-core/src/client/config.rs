@@ -15,6 +15,19 @@ pub const REFRESH_MIN: Duration = Duration::from_secs(2);
 /// Shortest deadline of a REGISTER that is sent within a remaining lifetime: long enough for a round trip.
 pub const REQUEST_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
+/// Shortest interval at which one name is registered at a point that grants much less than was asked for, or that keeps
+/// changing whether it takes both envelope flavours. A client that asks for a shorter lifetime itself refreshes after 3/4 of
+/// that. So a point that grants one second is sent twelve REGISTERs a minute and no more, and one that grants 7 s or more
+/// is renewed in time.
+pub const REFRESH_FLOOR: Duration = Duration::from_secs(5);
+
+/// How often a point may refuse its own cookie in one walk. An honest point does so once, after a restart.
+pub const COOKIE_REFUSALS_MAX: u32 = 3;
+
+/// Most registrations that walks in progress remember, added up over all walks, to tell a page with news from one without:
+/// a namespace of a million. Each takes some 30 bytes until its walk ends.
+pub const WALK_SEEN_MAX: usize = 1 << 20;
+
 /// How often an UNREGISTER is tried before the registration is left to its TTL.
 pub const UNREGISTER_TRIES_MAX: u32 = 3;
 
@@ -106,6 +119,29 @@ pub struct ClientConfig {
     /// Most pages of one walk: the page with this number never says that there are more. Default: 100, which at the
     /// largest page are 100 000 registrations.
     pub pages_per_walk_max: u32,
+    /// Most bytes of answers in one walk of the application ([`discover`](super::Client::discover)). A lookup has
+    /// [`LookupConfig::walk_bytes_max`](super::LookupConfig::walk_bytes_max). The page that reaches the limit is still used,
+    /// so a walk reads at most one page, 4 MiB, beyond it. Default: 64 MiB, which at `pages_per_walk_max` full pages is twice
+    /// the ordinary size of a registration.
+    pub walk_bytes_max: u64,
+    /// Most pages in a row that have no registration that is new in the walk, or renewed. An honest listing has such pages
+    /// only where the client can use none of a page's registrations. Default: 16. 0 acts as 1.
+    pub stale_pages_max: u32,
+    /// Longest time of one walk. It is checked when a page has arrived, so a walk may last one `request_timeout` longer.
+    /// Default: 10 min: `pages_per_walk_max` pages at 6 s each, where an honest point takes less than 1 s.
+    pub walk_timeout: Duration,
+    /// Shortest time for which lookups leave a point alone that has reached a [`WalkLimit`](super::WalkLimit). Requests
+    /// about registrations, and queries of the application, do not wait for it. Default: 30 s.
+    pub listing_backoff_min: Duration,
+    /// Longest such time; it doubles with each walk in a row that reaches a limit. Default: 1 h.
+    pub listing_backoff_max: Duration,
+    /// CPU time, in nominal units ([`PageCost::work`](super::PageCost)), that the answers of one point may cost at once
+    /// before its lookups are slowed down. Default: 5 s, in which some 100 000 Ed25519 signatures are verified: as many as
+    /// one walk has at most.
+    pub work_burst: Duration,
+    /// Share of one core, in percent, that the answers of one point may cost after that. Pages and polls of lookups wait
+    /// until the point is within its share. Default: 5. 0 acts as 1, and more than 100 as 100.
+    pub work_share_percent: u32,
 }
 
 impl Default for ClientConfig {
@@ -126,6 +162,13 @@ impl Default for ClientConfig {
             peers_bytes_max: 8 << 20,
             addresses_per_peer_max: 16,
             pages_per_walk_max: 100,
+            walk_bytes_max: 64 << 20,
+            stale_pages_max: 16,
+            walk_timeout: Duration::from_secs(600),
+            listing_backoff_min: Duration::from_secs(30),
+            listing_backoff_max: Duration::from_secs(3_600),
+            work_burst: Duration::from_secs(5),
+            work_share_percent: 5,
         }
     }
 }

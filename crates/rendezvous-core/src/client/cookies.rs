@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use libp2p_identity::PeerId;
 use rendezvous_wire::{Cookie, Namespace};
 
-use super::{config::COOKIES_MAX, outbound::LookupId};
+use super::{config::COOKIES_MAX, outbound::LookupId, walk::Meter};
 
 /// A cookie belongs to one point and one listing: that of a namespace, or that of all. Each lookup has its own, since a
 /// cookie says what its reader has seen; those without one are of queries.
@@ -17,11 +17,14 @@ pub(super) struct Listing {
 }
 
 /// A place in a listing.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Place {
-    pub(super) cookie: Cookie,
+    /// Where the next page begins; `None` if the point has refused the cookie.
+    pub(super) cookie: Option<Cookie>,
     /// Pages of the walk that led here; 0 where it has ended.
     pub(super) pages: u32,
+    /// What the application's walk that is at this place has used; `None` where it has ended, and in lookups.
+    pub(super) meter: Option<Meter>,
 }
 
 /// The places, at most [`COOKIES_MAX`]; the one longest unused is forgotten first, which costs a listing from the start.
@@ -33,10 +36,12 @@ pub(super) struct Cookies {
 }
 
 impl Cookies {
-    pub(super) fn get(&mut self, listing: &Listing) -> Option<Place> {
-        let (place, _) = self.places.get(listing)?;
-        let place = place.clone();
-        self.put(listing.clone(), place.clone());
+    pub(super) fn get(&mut self, listing: &Listing) -> Option<&mut Place> {
+        let (place, used) = self.places.get_mut(listing)?;
+        self.uses += 1;
+        self.by_use.remove(used);
+        self.by_use.insert(self.uses, listing.clone());
+        *used = self.uses;
         Some(place)
     }
 
@@ -61,5 +66,10 @@ impl Cookies {
 
     pub(super) fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// Registrations that walks of the application remember.
+    pub(super) fn seen(&self) -> usize {
+        self.places.values().filter_map(|(place, _)| place.meter.as_ref()).map(Meter::seen).sum()
     }
 }

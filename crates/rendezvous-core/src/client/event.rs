@@ -12,6 +12,7 @@ use super::{
     failure::Failure,
     merge::{Gone, Merged},
     outbound::{LookupId, QueryId, RegistrationId, RequestId},
+    walk::WalkLimit,
 };
 use crate::{RecordKind, Time};
 
@@ -112,6 +113,10 @@ pub enum Event {
         page: u32,
         /// What the answer held besides.
         skipped: Skipped,
+        /// The limit that ended the walk with this page, although the point says that there is more. What the walk has
+        /// listed is then a part only. `more` is `false`, and a query with [`From::Cookie`](super::From::Cookie) begins a new
+        /// walk where this one ended.
+        cut: Option<WalkLimit>,
     },
     /// A query came to nothing.
     DiscoverFailed {
@@ -150,6 +155,12 @@ pub enum Event {
         listed: u64,
         /// What its pages held besides; this peer's own is counted there.
         skipped: Skipped,
+        /// The limit that ended the poll before the point's listing ended: `is_whole` is then `false`, what was found is
+        /// kept, nobody is gone for being absent, and the point is left alone for a while, unless it is
+        /// [`WalkLimit::Pages`].
+        cut: Option<WalkLimit>,
+        /// When the point is polled next; `None` if it was to be asked once.
+        next_at: Option<Time>,
     },
     /// A poll of a point came to nothing. The lookup goes on at its other points.
     LookupFailed {

@@ -2,7 +2,7 @@
 
 use rendezvous_wire::{MessageType, ResponseError, Status, frame::FrameError};
 
-use super::outbound::RequestKind;
+use super::{outbound::RequestKind, walk::WalkLimit};
 
 /// Why a request failed.
 ///
@@ -34,6 +34,10 @@ pub enum Failure {
     /// The point answered with bytes that are no answer.
     #[error("malformed answer: {0}")]
     Malformed(#[from] MalformedAnswer),
+    /// The point's listing was given up at a limit. The client tells this in [`Event`](super::Event)s as `cut`; a shell
+    /// that reports it as a failure uses this.
+    #[error("{0}")]
+    Listing(#[from] WalkLimit),
     /// The key cannot sign a peer record.
     #[error("key cannot sign a peer record")]
     CannotSign,
@@ -65,7 +69,7 @@ impl Failure {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Refused { .. } => Fault::Refused,
-            Self::Unsupported | Self::ClosedWithoutAnswer | Self::Malformed(_) => Fault::Point,
+            Self::Unsupported | Self::ClosedWithoutAnswer | Self::Malformed(_) | Self::Listing(_) => Fault::Point,
             Self::Unreachable | Self::TimedOut => Fault::Network,
             Self::CannotSign | Self::AtCapacity | Self::ShutDown => Fault::Local,
         }

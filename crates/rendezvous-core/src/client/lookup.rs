@@ -18,6 +18,7 @@ use super::{
     point::Work,
     query::Query,
     schedule,
+    walk::{Meter, WalkLimit},
 };
 use crate::Time;
 
@@ -50,11 +51,21 @@ pub struct LookupConfig {
     pub peers_max: usize,
     /// Most bytes of their records, shared alike. Default: 16 MiB.
     pub peers_bytes_max: usize,
+    /// Most bytes of answers in one poll of a point; see [`ClientConfig::walk_bytes_max`](super::ClientConfig). Whoever keeps
+    /// more peers needs more: four times `peers_bytes_max` lets an honest point list what the lookup has room for, and as
+    /// much again that it has not. Default: 64 MiB.
+    pub walk_bytes_max: u64,
 }
 
 impl Default for LookupConfig {
     fn default() -> Self {
-        Self { every: None, lists_everything: false, peers_max: 20_000, peers_bytes_max: 16 << 20 }
+        Self {
+            every: None,
+            lists_everything: false,
+            peers_max: 20_000,
+            peers_bytes_max: 16 << 20,
+            walk_bytes_max: 64 << 20,
+        }
     }
 }
 
@@ -82,6 +93,32 @@ impl Lookups {
 
     pub(super) fn claims(&self) -> usize {
         self.all.values().map(|lookup| lookup.merge.claims()).sum()
+    }
+
+    /// Registrations that walks remember.
+    pub(super) fn seen(&self) -> usize {
+        let legs = self.all.values().flat_map(|lookup| lookup.legs.values());
+        legs.filter_map(|leg| leg.walk.as_ref()?.meter.as_ref()).map(Meter::seen).sum()
+    }
+
+    pub(super) fn walk_bytes_max(&self, id: LookupId) -> Option<u64> {
+        Some(self.all.get(&id)?.config.walk_bytes_max)
+    }
+
+    /// Takes what the walk that is at this query has used; it is given back with the page.
+    pub(super) fn take_meter(&mut self, id: LookupId, point: &PeerId, query: QueryId) -> Option<Meter> {
+        self.walk_at(id, point, query)?.meter.take()
+    }
+
+    /// A point has refused the cookie of the walk that is at this query.
+    pub(super) fn count_cookie_refusal(&mut self, id: LookupId, point: &PeerId, query: QueryId) {
+        if let Some(meter) = self.walk_at(id, point, query).and_then(|walk| walk.meter.as_mut()) {
+            meter.count_cookie_refusal();
+        }
+    }
+
+    fn walk_at(&mut self, id: LookupId, point: &PeerId, query: QueryId) -> Option<&mut Walk> {
+        self.leg(id, point)?.walk.as_mut().filter(|walk| walk.query == query)
     }
 
     fn leg(&mut self, id: LookupId, point: &PeerId) -> Option<&mut Leg> {
@@ -133,8 +170,8 @@ struct Walk {
     /// Whether it began at the start of the listing.
     is_whole: bool,
     started_at: Time,
-    /// Pages so far, those included that came before a point took its cookie back.
-    pages: u32,
+    /// What the poll has used; `None` only while a page is taken in.
+    meter: Option<Meter>,
     listed: u64,
     skipped: Skipped,
 }
@@ -146,7 +183,9 @@ pub(super) struct Leaf {
     pub(super) unverified: Vec<Unverified>,
     pub(super) skipped: Skipped,
     pub(super) more: bool,
-    pub(super) page: u32,
+    /// The limit that ends the walk here.
+    pub(super) cut: Option<WalkLimit>,
+    pub(super) meter: Meter,
 }
 
 impl Client {
@@ -224,6 +263,10 @@ impl Client {
     /// Polls all points of a lookup at once, also those in back-off. A poll that is under way serves for it. How often is
     /// the caller's choice.
     ///
+    /// One thing is not overridden if the lookup has an interval: a point whose listing reached a
+    /// [`WalkLimit`](super::WalkLimit), or whose answers have used up their [share of a core](super::ClientConfig), is polled
+    /// when it is due again. Otherwise a point that causes such commands would have its listing read without a pause.
+    ///
     /// `false` if there is no such lookup.
     pub fn look_up_again(&mut self, now: Time, id: LookupId) -> bool {
         self.advance(now);
@@ -288,6 +331,7 @@ impl Client {
     pub(super) fn begin_walk(&mut self, id: LookupId, point: PeerId) {
         let now = self.now;
         let left_alone_until = self.points.backoff_until(&point, now);
+        let listing_at = self.points.listing_at(&point, now, &self.config);
         let dialect = self.dialect_of(&point);
         let query = QueryId(self.next_id());
         let Some(lookup) = self.lookups.all.get_mut(&id) else { return };
@@ -295,7 +339,9 @@ impl Client {
         if leg.walk.is_some() || leg.due.is_none_or(|due| due > now) {
             return;
         }
-        if let Some(until) = left_alone_until.filter(|_| !leg.is_commanded) {
+        let is_held_back = lookup.config.every.is_some() && listing_at.is_some();
+        let until = left_alone_until.filter(|_| !leg.is_commanded).max(listing_at.filter(|_| is_held_back));
+        if let Some(until) = until {
             leg.due = Some(until);
             self.timers.set(Timer::Leg(id, point), leg.due);
             return;
@@ -306,16 +352,24 @@ impl Client {
         let can_be_whole = dialect == Dialect::Rendezvous;
         let is_whole = can_be_whole && (lookup.config.lists_everything || is_whole_due(leg.listed, leg.polls_since));
         let (number, skipped) = (lookup.walk, Skipped::default());
-        leg.walk = Some(Walk { query, number, is_whole, started_at: now, pages: 0, listed: 0, skipped });
+        leg.walk =
+            Some(Walk { query, number, is_whole, started_at: now, meter: Some(Meter::new(now)), listed: 0, skipped });
         self.lookups.walks += 1;
         let namespace = lookup.namespace.clone();
         self.timers.set(Timer::Leg(id, point), None);
-        self.ask_for_leg(query, Query { point, namespace, limit: Limit::MAX, is_fresh: is_whole, lookup: Some(id) });
+        self.ask_for_leg(query, query_of(point, namespace, is_whole, id));
     }
 
     fn begin_due_walks(&mut self, id: LookupId) {
         for point in self.lookup_points(id).collect::<Vec<_>>() {
             self.begin_walk(id, point);
+        }
+    }
+
+    /// The work that a point's answers make is within its share again: the next page is asked for.
+    pub(super) fn ask_on(&mut self, id: QueryId) {
+        if let Some(query) = self.queries.get(&id) {
+            self.points.push(query.point, Work::Query(id), false);
         }
     }
 
@@ -332,7 +386,7 @@ impl Client {
         let Some(mut walk) = self.lookups.take_walk(id, &point, leaf.query) else { return };
         let Some(lookup) = self.lookups.all.get_mut(&id) else { return };
         let mut changes = Changes::default();
-        walk.pages = walk.pages.saturating_add(1);
+        let mut meter = leaf.meter;
         walk.skipped += leaf.skipped;
         let verified = leaf.registrations.into_iter().map(Listed::from);
         for found in verified.chain(leaf.unverified.into_iter().map(Listed::from)) {
@@ -342,17 +396,28 @@ impl Client {
             }
         }
         let Some(leg) = lookup.legs.get_mut(&point) else { return };
-        let is_cut = leaf.page.max(walk.pages) >= self.config.pages_per_walk_max;
-        if leaf.more && !is_cut {
+        if leaf.more {
             let namespace = lookup.namespace.clone();
-            leg.walk = Some(Walk { query: next, ..walk });
+            let work_done_at = self.points.work_done_at(&point, now, &self.config);
+            if let Some(at) = work_done_at {
+                meter.hold_back(at.saturating_since(now));
+                self.pages_held_back = self.pages_held_back.saturating_add(1);
+            }
+            leg.walk = Some(Walk { query: next, meter: Some(meter), ..walk });
             self.lookups.walks += 1;
             self.tell_changes(id, Some(point), changes);
-            self.ask_for_leg(next, Query { point, namespace, limit: Limit::MAX, is_fresh: false, lookup: Some(id) });
+            let query = query_of(point, namespace, false, id);
+            match work_done_at {
+                Some(at) => {
+                    self.queries.insert(next, query);
+                    self.timers.set(Timer::Page(next), Some(at));
+                }
+                None => self.ask_for_leg(next, query),
+            }
             return;
         }
         // A walk that was cut short has not seen everything.
-        let is_whole = walk.is_whole && !is_cut;
+        let is_whole = walk.is_whole && leaf.cut.is_none();
         if is_whole {
             lookup.merge.end_walk(now, &point, walk.number, &mut changes);
             (leg.listed, leg.polls_since) = (Some(walk.listed), 0);
@@ -362,12 +427,14 @@ impl Client {
         (leg.failures, leg.waits_for_point) = (0, false);
         leg.due = leg.due.or_else(|| {
             let every = lookup.config.every?;
-            Some((walk.started_at + schedule::pace(every, &mut self.rng)).max(now + LOOKUP_EVERY_MIN))
+            let listing_at = self.points.listing_at(&point, now, &self.config).unwrap_or(now);
+            Some((walk.started_at + schedule::pace(every, &mut self.rng)).max(now + LOOKUP_EVERY_MIN).max(listing_at))
         });
+        let next_at = leg.due;
         self.timers.set(Timer::Leg(id, point), leg.due);
         self.tell_changes(id, Some(point), changes);
         let Walk { listed, skipped, .. } = walk;
-        self.events.push(Event::LookupPolled { lookup: id, point, is_whole, listed, skipped });
+        self.events.push(Event::LookupPolled { lookup: id, point, is_whole, listed, skipped, cut: leaf.cut, next_at });
         self.check_ended(id);
     }
 
@@ -447,6 +514,7 @@ impl Client {
         if let Some(walk) = &leg.walk {
             self.lookups.walks -= 1;
             self.queries.remove(&walk.query);
+            self.timers.set(Timer::Page(walk.query), None);
         }
         self.timers.set(Timer::Leg(id, point), None);
         self.cookies.remove(&Listing { point, namespace, lookup: Some(id) });
@@ -460,6 +528,11 @@ impl Client {
             self.events.push(Event::LookupChanged { lookup: id, point, found, updated, gone });
         }
     }
+}
+
+/// A page that a lookup asks for.
+fn query_of(point: PeerId, namespace: Option<Namespace>, is_fresh: bool, lookup: LookupId) -> Query {
+    Query { point, namespace, limit: Limit::MAX, is_fresh, is_restart: false, lookup: Some(lookup) }
 }
 
 /// Whether a poll lists everything, where the last one to do so, so many polls ago, listed that many.

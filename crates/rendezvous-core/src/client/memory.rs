@@ -89,6 +89,7 @@ impl Client {
     pub fn forget_point(&mut self, now: Time, point: PeerId) {
         self.remember_point(now, point, PointMemory::default());
         self.points.succeeded(point);
+        self.points.forget_listings(&point);
     }
 
     /// Whether a point reads further requests on a stream has been seen; `None` if what was known is in doubt.
@@ -102,6 +103,13 @@ impl Client {
     #[must_use]
     pub fn backoff_until(&self, now: Time, point: &PeerId) -> Option<Time> {
         self.points.backoff_until(point, self.now.max(now))
+    }
+
+    /// Until when lookups with an interval leave a point alone because its listing reached a [`WalkLimit`](super::WalkLimit),
+    /// commands or not. `None` if they do not.
+    #[must_use]
+    pub fn listing_backoff_until(&self, now: Time, point: &PeerId) -> Option<Time> {
+        self.points.listing_backoff_until(point, self.now.max(now))
     }
 }
 

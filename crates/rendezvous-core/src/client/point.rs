@@ -1,10 +1,17 @@
 //! What is known of points, and the requests that wait for their turn at each.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use libp2p_identity::PeerId;
 
-use super::{config::POINTS_IDLE_MAX, memory::PointMemory, outbound::QueryId, standing::StandingId};
+use super::{
+    config::{ClientConfig, POINTS_IDLE_MAX},
+    memory::PointMemory,
+    outbound::QueryId,
+    standing::StandingId,
+    walk::WorkBucket,
+};
 use crate::Time;
 
 /// Something that wants to send a request. What it sends is decided when its turn comes.
@@ -18,6 +25,8 @@ pub(super) enum Work {
 struct Point {
     memory: PointMemory,
     backoff: Backoff,
+    listing_backoff: ListingBackoff,
+    work: WorkBucket,
     standings: BTreeSet<StandingId>,
     queue: VecDeque<Work>,
     /// Whether the point stands in the ring of those with work and room.
@@ -35,6 +44,15 @@ struct Backoff {
     until: Option<Time>,
     /// Whether a new connection ends it.
     waits_for_connection: bool,
+}
+
+/// How long lookups leave a point alone whose listing reached a limit. Other answers of the point do not end it: a point
+/// that answers everything else well could otherwise have its listing read without a pause.
+#[derive(Debug, Default)]
+struct ListingBackoff {
+    /// Walks in a row that reached a limit.
+    cuts: u32,
+    until: Option<Time>,
 }
 
 impl Point {
@@ -97,7 +115,7 @@ impl Points {
         point: PeerId,
         now: Time,
         waits_for_connection: bool,
-        wait: impl FnOnce(u32) -> core::time::Duration,
+        wait: impl FnOnce(u32) -> Duration,
     ) -> Time {
         let known = self.backoff_until(&point, now);
         let mut end = now;
@@ -118,6 +136,53 @@ impl Points {
         if let Some(point) = self.points.get_mut(&point) {
             point.backoff = Backoff::default();
         }
+    }
+
+    /// A walk at a point reached a limit: lookups leave it alone for as long as `wait` says of the number of such walks
+    /// before.
+    pub(super) fn listing_cut(&mut self, point: PeerId, now: Time, wait: impl FnOnce(u32) -> Duration) {
+        self.update(point, |point| {
+            let backoff = &mut point.listing_backoff;
+            backoff.until = backoff.until.max(Some(now + wait(backoff.cuts)));
+            backoff.cuts = backoff.cuts.saturating_add(1);
+        });
+    }
+
+    /// A walk at a point has ended by itself. The count is halved and not forgotten, so that good and endless listings in
+    /// turn are not read at full pace.
+    pub(super) fn listing_ended(&mut self, point: PeerId) {
+        if let Some(Point { listing_backoff, .. }) = self.points.get_mut(&point) {
+            listing_backoff.cuts /= 2;
+        }
+    }
+
+    /// Forgets what the listings of a point have cost.
+    pub(super) fn forget_listings(&mut self, point: &PeerId) {
+        if let Some(point) = self.points.get_mut(point) {
+            (point.listing_backoff, point.work) = Default::default();
+        }
+    }
+
+    /// The answers of a point have cost this.
+    pub(super) fn charge(&mut self, point: PeerId, now: Time, work: Duration, share_percent: u32) {
+        self.update(point, |point| point.work.charge(now, work, share_percent));
+    }
+
+    /// When lookups may ask a point; `None` for at once. Both its back-off for listings and the work that its answers make
+    /// count.
+    pub(super) fn listing_at(&mut self, point: &PeerId, now: Time, config: &ClientConfig) -> Option<Time> {
+        let until = self.listing_backoff_until(point, now);
+        until.max(self.work_done_at(point, now, config))
+    }
+
+    /// Until when lookups leave a point alone because its listing reached a limit.
+    pub(super) fn listing_backoff_until(&self, point: &PeerId, now: Time) -> Option<Time> {
+        self.points.get(point)?.listing_backoff.until.filter(|until| *until > now)
+    }
+
+    /// When the work that the answers of a point make is within its share; `None` if it is.
+    pub(super) fn work_done_at(&mut self, point: &PeerId, now: Time, config: &ClientConfig) -> Option<Time> {
+        self.points.get_mut(point)?.work.ready_at(now, config.work_burst, config.work_share_percent)
     }
 
     /// There is a connection to a point.

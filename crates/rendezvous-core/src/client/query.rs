@@ -8,6 +8,7 @@ use rendezvous_wire::{Cookie, Limit, Namespace, Status, Ttl};
 use super::{
     Client, PENDING_MAX, Timer,
     answer::{Discovered, Skipped, Unverified},
+    config::WALK_SEEN_MAX,
     cookies::{Listing, Place},
     event::Event,
     failure::Failure,
@@ -15,6 +16,8 @@ use super::{
     outbound::{LookupId, QueryId},
     point::Work,
     request::Purpose,
+    schedule,
+    walk::{Meter, PageCost, WalkBudget, WalkLimit},
 };
 use crate::Time;
 
@@ -34,6 +37,7 @@ pub(super) struct Page {
     pub(super) unverified: Vec<Unverified>,
     pub(super) cookie: Option<Cookie>,
     pub(super) skipped: Skipped,
+    pub(super) cost: PageCost,
 }
 
 /// A page that is asked for.
@@ -43,6 +47,8 @@ pub(super) struct Query {
     pub(super) namespace: Option<Namespace>,
     pub(super) limit: Limit,
     pub(super) is_fresh: bool,
+    /// Whether it begins afresh in the middle of a walk, because the point has refused the cookie.
+    pub(super) is_restart: bool,
     /// Whose it is, unless the application's.
     pub(super) lookup: Option<LookupId>,
 }
@@ -83,7 +89,8 @@ impl Client {
             return query;
         }
         let limit = limit.unwrap_or_default();
-        let query_of = Query { point, namespace, limit, is_fresh: from == From::Fresh, lookup: None };
+        let query_of =
+            Query { point, namespace, limit, is_fresh: from == From::Fresh, is_restart: false, lookup: None };
         self.queries.insert(query, query_of);
         self.points.push(point, Work::Query(query), false);
         query
@@ -97,7 +104,7 @@ impl Client {
     /// Hands a page to the application and keeps the place behind it. `sent` is the cookie that was sent.
     pub(super) fn page_arrived(&mut self, id: QueryId, sent: Option<Cookie>, page: Page) {
         let Some(query) = self.queries.remove(&id) else { return };
-        let Page { mut registrations, mut unverified, cookie, mut skipped } = page;
+        let Page { mut registrations, mut unverified, cookie, mut skipped, cost } = page;
         let received = registrations.len() + unverified.len() + skipped.total();
         let own = self.own.peer_id();
         let mut is_of_use = |peer: PeerId, namespace: &Namespace| {
@@ -117,27 +124,52 @@ impl Client {
         }
         for found in &mut registrations {
             found.ttl = found.ttl.clamp(Ttl::from_secs(1), Ttl::RECOMMENDED_MAX);
-            let ends_at = self.now + Duration::from_secs(found.ttl.as_secs());
+            let ends_at = self.now + lifetime(found.ttl);
             self.book.insert(query.point, &found.record, ends_at);
         }
 
         let listing = query.listing();
-        let pages_before = match sent {
-            Some(_) => self.cookies.get(&listing).map_or(0, |place| place.pages),
-            None => 0,
+        let page = match (&sent, self.cookies.get(&listing)) {
+            (Some(_), Some(place)) => place.pages.saturating_add(1),
+            _ => 1,
         };
-        let page = pages_before.saturating_add(1);
+        let is_same_walk = sent.is_some() || query.is_restart;
+        let meter = match query.lookup {
+            Some(lookup) => self.lookups.take_meter(lookup, &query.point, id),
+            None => self.cookies.get(&listing).and_then(|place| place.meter.take()).filter(|_| is_same_walk),
+        };
+        let mut meter = meter.unwrap_or_else(|| Meter::new(self.now));
+        let room = WALK_SEEN_MAX.saturating_sub(self.cookies.seen() + self.lookups.seen() + meter.seen());
+        let verified = registrations.iter().map(|found| (&found.namespace, found.record.peer_id(), found.ttl));
+        let unsigned = unverified.iter().map(|found| (&found.namespace, found.peer, found.ttl));
+        let listed = verified.chain(unsigned).map(|(name, peer, ttl)| (name, peer, self.now + lifetime(ttl)));
+        meter.count_page(cost, listed, room);
+        self.points.charge(query.point, self.now, cost.work, self.config.work_share_percent);
+
         let has_advanced = cookie.is_some() && cookie != sent;
-        let more = received > 0 && has_advanced && page < self.config.pages_per_walk_max;
+        let goes_on = received > 0 && has_advanced;
+        let budget = self.budget(query.lookup);
+        // A page's number may run ahead of the meter, where the state of a walk was forgotten.
+        meter.pages = meter.pages.max(page);
+        let cut = if goes_on { meter.limit(self.now, &budget) } else { None };
+        let more = goes_on && cut.is_none();
+        if !more {
+            self.walk_ended(query.point, cut);
+        }
+        let pages = if more { page } else { 0 };
         match cookie {
-            Some(cookie) => self.cookies.put(listing, Place { cookie, pages: if more { page } else { 0 } }),
+            Some(cookie) if query.lookup.is_none() && more => {
+                self.cookies.put(listing, Place { cookie: Some(cookie), pages, meter: Some(meter) });
+                meter = Meter::new(self.now);
+            }
+            Some(cookie) => self.cookies.put(listing, Place { cookie: Some(cookie), pages, meter: None }),
             // What was listed before the end is listed again by the next query: points that give no cookie at the end
             // (py) do not tell what is new.
             None => self.cookies.remove(&listing),
         }
         let Query { point, namespace, lookup, .. } = query;
         if let Some(lookup) = lookup {
-            self.leg_listed(lookup, point, Leaf { query: id, registrations, unverified, skipped, more, page });
+            self.leg_listed(lookup, point, Leaf { query: id, registrations, unverified, skipped, more, cut, meter });
             return;
         }
         self.events.push(Event::Discovered {
@@ -149,7 +181,30 @@ impl Client {
             more,
             page,
             skipped,
+            cut,
         });
+    }
+
+    /// The limits of a walk.
+    fn budget(&self, lookup: Option<LookupId>) -> WalkBudget {
+        let budget = WalkBudget::new(&self.config);
+        match lookup.and_then(|id| self.lookups.walk_bytes_max(id)) {
+            Some(bytes_max) => WalkBudget { bytes_max, ..budget },
+            None => budget,
+        }
+    }
+
+    /// A walk at a point has ended, by itself or at a limit.
+    fn walk_ended(&mut self, point: PeerId, cut: Option<WalkLimit>) {
+        if let Some(limit) = cut {
+            self.walks_cut.count(limit);
+        }
+        if cut.is_some_and(WalkLimit::is_misbehaviour) {
+            let (config, rng) = (&self.config, &mut self.rng);
+            self.points.listing_cut(point, self.now, |cuts| schedule::listing_backoff(config, cuts, rng));
+        } else {
+            self.points.listing_ended(point);
+        }
     }
 
     /// A DISCOVER failed; `sent` is the cookie that it carried.
@@ -163,9 +218,18 @@ impl Client {
         // before.
         let blames_cookie = status == Some(Status::InvalidCookie) || failure == Failure::ClosedWithoutAnswer;
         if blames_cookie && sent.is_some() {
-            query.is_fresh = true;
-            let (listing, point) = (query.listing(), query.point);
-            self.cookies.remove(&listing);
+            (query.is_fresh, query.is_restart) = (true, true);
+            let (listing, point, lookup) = (query.listing(), query.point, query.lookup);
+            if let Some(lookup) = lookup {
+                self.lookups.count_cookie_refusal(lookup, &point, id);
+                self.cookies.remove(&listing);
+            } else {
+                // The walk's budget outlives its cookie. Otherwise a point could have it begin afresh for ever.
+                let meter = self.cookies.get(&listing).and_then(|place| place.meter.take());
+                let mut meter = meter.unwrap_or_else(|| Meter::new(self.now));
+                meter.count_cookie_refusal();
+                self.cookies.put(listing, Place { cookie: None, pages: 0, meter: Some(meter) });
+            }
             self.points.push(point, Work::Query(id), true);
             return;
         }
@@ -199,4 +263,8 @@ impl Client {
             self.events.push(Event::DiscoverFailed { query, point, namespace, failure: Failure::ShutDown });
         }
     }
+}
+
+fn lifetime(ttl: Ttl) -> Duration {
+    Duration::from_secs(ttl.as_secs())
 }

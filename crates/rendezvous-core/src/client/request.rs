@@ -98,9 +98,9 @@ impl Client {
             (Purpose::Unregister(standing), _) => self.unregister_ended(standing, Ok(())),
             (
                 Purpose::Discover { query, cookie: sent },
-                Answer::Page { registrations, unverified, cookie, skipped },
+                Answer::Page { registrations, unverified, cookie, skipped, cost },
             ) => {
-                self.page_arrived(query, sent, Page { registrations, unverified, cookie, skipped });
+                self.page_arrived(query, sent, Page { registrations, unverified, cookie, skipped, cost });
             }
             (purpose, Answer::Refused { status, text }) if !status.is_ok() => {
                 let failure = Failure::Refused { status, text: sanitized(&text) };
@@ -275,7 +275,8 @@ impl Client {
         let (point, namespace, limit) = (query.point, query.namespace.clone(), query.limit);
         let dialect = self.dialect_of(&point);
         let is_fresh = query.is_fresh || dialect == Dialect::Waku;
-        let cookie = if is_fresh { None } else { self.cookies.get(&query.listing()).map(|place| place.cookie) };
+        let cookie =
+            if is_fresh { None } else { self.cookies.get(&query.listing()).and_then(|place| place.cookie.clone()) };
         let name = namespace.as_ref().map(|namespace| namespace.as_str().as_bytes());
         let count = Some(limit.count() as u64);
         let frame = match dialect {

@@ -49,6 +49,13 @@ pub(super) fn backoff(config: &ClientConfig, failures: u32, rng: &mut ChaCha8Rng
     between(config.backoff_min, backoff_ceiling(config, failures), rng)
 }
 
+/// Time for which lookups leave a point alone whose listing reached a limit, after so many before: uniform between the
+/// shortest one and a ceiling that doubles.
+pub(super) fn listing_backoff(config: &ClientConfig, cuts: u32, rng: &mut ChaCha8Rng) -> Duration {
+    let (min, max) = (config.listing_backoff_min, config.listing_backoff_max);
+    between(min, doubled(min, max, cuts), rng)
+}
+
 /// Time from one poll to the next: uniform in 7/8 to 9/8 of what is asked for.
 pub(super) fn pace(every: Duration, rng: &mut ChaCha8Rng) -> Duration {
     let every = every.clamp(LOOKUP_EVERY_MIN, LOOKUP_EVERY_MAX);
@@ -56,8 +63,11 @@ pub(super) fn pace(every: Duration, rng: &mut ChaCha8Rng) -> Duration {
 }
 
 fn backoff_ceiling(config: &ClientConfig, failures: u32) -> Duration {
-    let longest = config.backoff_max.max(config.backoff_min);
-    config.backoff_min.saturating_mul(2_u32.saturating_pow(failures.saturating_add(1))).min(longest)
+    doubled(config.backoff_min, config.backoff_max, failures)
+}
+
+fn doubled(min: Duration, max: Duration, failures: u32) -> Duration {
+    min.saturating_mul(2_u32.saturating_pow(failures.saturating_add(1))).min(max.max(min))
 }
 
 /// A wait before another try.

@@ -7,7 +7,7 @@ use rendezvous_wire::{Dialect, Namespace, Ttl};
 
 use super::{
     Client, STANDINGS_MAX, Timer, UNREGISTER_TRIES_MAX,
-    config::{ClientConfig, REFRESH_MIN, RETRY_MIN},
+    config::{ClientConfig, REFRESH_FLOOR, REFRESH_MIN, RETRY_MIN},
     event::Event,
     failure::{Failure, Fault},
     memory::PointMemory,
@@ -102,7 +102,11 @@ impl Client {
             let Some(standing) = self.standings.get_mut(&id) else { continue };
             // Each lane has a flavour of its own there; there is nothing to probe.
             standing.lanes[0].probe = None;
-            standing.lanes[1] = if is_dual && standing.is_wanted() { Lane::due(now) } else { Lane::default() };
+            // A point that keeps changing what it says is not sent a REGISTER each time.
+            let last_try = standing.lanes[1].last_try;
+            let due = last_try.map_or(now, |last| now.max(last + REFRESH_FLOOR));
+            let lane = if is_dual && standing.is_wanted() { Lane::due(due) } else { Lane::default() };
+            standing.lanes[1] = Lane { last_try, ..lane };
             self.settle(id);
         }
     }
@@ -168,7 +172,9 @@ impl Client {
         let Some(standing) = self.standings.get_mut(&about.standing) else { return };
         let ttl = schedule::granted(ttl, about.requested);
         let refresh_at = about.sent_at + schedule::refresh_after(ttl, &mut self.rng);
-        let refresh_at = refresh_at.max(now + REFRESH_MIN);
+        // Who asks for a short lifetime means to renew it often. A point that grants a short one may not decide that.
+        let own_pace = lifetime(about.requested) / 4 * 3;
+        let refresh_at = refresh_at.max(about.sent_at + REFRESH_FLOOR.min(own_pace)).max(now + REFRESH_MIN);
         // What was wanted meanwhile is due in either case.
         let wanted = standing.lanes[about.lane].due;
         let due =

@@ -32,7 +32,7 @@ pub const EVENTS_MAX: usize = 4_096;
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
 
 /// Least bytes of a page: the largest record, its namespace and a cookie fit, so that every page goes on.
-const PAGE_BYTES_MIN: usize = RECORD_BYTES_CEILING + (8 << 10);
+pub const PAGE_BYTES_MIN: usize = RECORD_BYTES_CEILING + (8 << 10);
 
 /// Settings of a rendezvous point.
 #[derive(Clone, Debug)]

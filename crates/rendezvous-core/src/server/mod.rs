@@ -22,7 +22,8 @@ use libp2p_identity::PeerId;
 use rand_chacha::ChaCha8Rng;
 use rendezvous_record::{Flavour, Flavours};
 use rendezvous_wire::{
-    MessageType, Namespace, Page, PageWriter, PositionCookie, RegisterResponse, Response, Status, Ttl,
+    COOKIE_BYTES_END, Limit, MessageType, NAMESPACE_BYTES_MAX, Namespace, Page, PageWriter, PositionCookie,
+    RegisterResponse, Response, Status, Ttl,
 };
 
 pub use self::{
@@ -32,8 +33,8 @@ pub use self::{
     },
     commit::{Batch, BatchId, Change, ChangeId, CommitFailed, Put},
     config::{
-        AGENT_PATIENCE, EVENTS_MAX, PENDING_BYTES_MAX, REGISTRATIONS_MAX, REGISTRATIONS_PER_PEER_MAX, ServerConfig,
-        TTL_MIN, WAKU_TTL_MIN,
+        AGENT_PATIENCE, EVENTS_MAX, PAGE_BYTES_MIN, PENDING_BYTES_MAX, REGISTRATIONS_MAX, REGISTRATIONS_PER_PEER_MAX,
+        ServerConfig, TTL_MIN, WAKU_TTL_MIN,
     },
     event::{Event, Stats},
     kept::{Kept, KeptRecord},
@@ -62,6 +63,15 @@ const ENDED_PER_PAGE_MAX: usize = 4_096;
 
 /// Room made for one registration of a page before its size is known.
 const REGISTRATION_BYTES_GUESS: usize = 256;
+
+/// Bytes of a registration on a page beside its namespace and its record: three tags, four lengths and the TTL.
+const REGISTRATION_OVERHEAD_BYTES: usize = 24;
+
+/// Bytes of the length in front of a frame, at most.
+const FRAME_PREFIX_BYTES_MAX: usize = 10;
+
+/// Bytes of a page without registrations: its head, status, and the longest cookie, for which a page keeps room.
+const EMPTY_PAGE_BYTES: usize = 32 + COOKIE_BYTES_END + FRAME_PREFIX_BYTES_MAX;
 
 /// A rendezvous point: a state machine that takes requests and time, and answers.
 ///
@@ -327,14 +337,50 @@ impl Server {
         };
         // A position above the highest given out is of another life of this point: the listing starts afresh.
         let after = if discover.after > self.position { 0 } else { discover.after };
-        let mut page = PageWriter::new(self.config.page_bytes_max);
+        let mut page = PageWriter::new(self.page_payload_bytes(discover.page_bytes_max));
         let there = discover.namespace.map_or(self.len(), |name| self.count_in(name));
         page.reserve(discover.limit.count().min(there) * REGISTRATION_BYTES_GUESS);
-        let covered = self.fill(&mut page, discover, reads, after);
+        let mut filled = self.fill(&mut page, discover, reads, after);
+        if filled.is_cut && page.count() == 0 {
+            // An empty page whose cookie stands still would end the listing for good.
+            page = PageWriter::new(PAGE_BYTES_MIN);
+            let first = Discover { limit: Limit::new(1), ..discover.clone() };
+            filled = self.fill(&mut page, &first, reads, after);
+        }
+        let covered = filled.position;
         let cookie = PositionCookie { position: covered, namespace: discover.namespace };
         let page = page.finish(&cookie.encode());
         self.note_served(requester, discover.namespace, page.count());
         Ok(Discovered::Page(page))
+    }
+
+    /// Bytes of the whole frame, length prefix included, that the answer to a DISCOVER can need: at least as many as it will
+    /// have, and no fewer than make [`Discover::with_page_bytes_max`] change nothing.
+    ///
+    /// It costs a lookup by name. The bound holds until a registration is added: ask under the same lock as
+    /// [`Self::handle_discover`], or hand it to [`Discover::with_page_bytes_max`].
+    #[must_use]
+    pub fn page_bytes_needed(&self, discover: &Discover<'_>) -> usize {
+        self.page_bytes_bound(discover.namespace, discover.limit, discover.page_bytes_max)
+    }
+
+    fn page_bytes_bound(&self, namespace: Option<&str>, limit: Limit, page_bytes_max: usize) -> usize {
+        let there = namespace.map_or(self.len(), |name| self.count_in(name));
+        let listed = limit.count().min(there);
+        let largest = self.registry.largest_record_bytes().max(self.unsigned.largest_record_bytes());
+        // In a namespace of few records, the sum of all of them is less than the largest record for each.
+        let all = self.registry.record_bytes_in(namespace) + self.unsigned.record_bytes_in(namespace);
+        let all = usize::try_from(all).unwrap_or(usize::MAX);
+        let name_bytes = namespace.map_or(NAMESPACE_BYTES_MAX, str::len);
+        let records = listed.saturating_mul(largest).min(all);
+        let bytes = listed.saturating_mul(REGISTRATION_OVERHEAD_BYTES + name_bytes).saturating_add(records);
+        let bound = page_bytes_max.min(self.config.page_bytes_max.saturating_add(FRAME_PREFIX_BYTES_MAX));
+        bytes.saturating_add(EMPTY_PAGE_BYTES).min(bound)
+    }
+
+    /// The bound on a page's payload that keeps its frame within so many bytes.
+    fn page_payload_bytes(&self, frame_bytes_max: usize) -> usize {
+        frame_bytes_max.saturating_sub(FRAME_PREFIX_BYTES_MAX).min(self.config.page_bytes_max)
     }
 
     fn note_served(&mut self, requester: &Requester, namespace: Option<&str>, count: usize) {

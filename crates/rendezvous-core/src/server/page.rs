@@ -10,17 +10,32 @@ use super::{ENDED_PER_PAGE_MAX, Server, reads::Reads, registry::Served, request:
 /// Room for a `PeerInfo` that is made from a signed record.
 const PEER_INFO_BYTES_GUESS: usize = 256;
 
+/// How far a page has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filled {
+    /// The position of its last registration.
+    pub(super) position: u64,
+    /// Whether a registration was left out because the page is full by bytes.
+    pub(super) is_cut: bool,
+}
+
 impl Server {
-    /// Fills a page with what is registered after a position; the position that it covers.
-    pub(super) fn fill(&self, page: &mut PageWriter, discover: &Discover<'_>, reads: Reads, after: u64) -> u64 {
+    /// Fills a page with what is registered after a position.
+    pub(super) fn fill(&self, page: &mut PageWriter, discover: &Discover<'_>, reads: Reads, after: u64) -> Filled {
         match reads {
             Reads::Envelopes(flavours) => self.fill_with_envelopes(page, discover, flavours, after),
             Reads::PeerInfo => self.fill_with_peer_infos(page, discover, after),
         }
     }
 
-    fn fill_with_envelopes(&self, page: &mut PageWriter, discover: &Discover<'_>, reads: Flavours, after: u64) -> u64 {
-        let mut covered = after;
+    fn fill_with_envelopes(
+        &self,
+        page: &mut PageWriter,
+        discover: &Discover<'_>,
+        reads: Flavours,
+        after: u64,
+    ) -> Filled {
+        let mut filled = Filled { position: after, is_cut: false };
         let listed = self.registry.iter_after(self.now, discover.namespace, reads, after);
         for served in listed.take(discover.limit.count() + ENDED_PER_PAGE_MAX) {
             if page.count() == discover.limit.count() {
@@ -28,16 +43,17 @@ impl Server {
             }
             let Some(served) = served else { continue };
             if !page.push(served.namespace.as_str().as_bytes(), served.record, served.ttl_secs) {
+                filled.is_cut = true;
                 break;
             }
-            covered = served.position;
+            filled.position = served.position;
         }
-        covered
+        filled
     }
 
     /// A registration is in one of the two registries alone, so nobody is listed twice.
-    fn fill_with_peer_infos(&self, page: &mut PageWriter, discover: &Discover<'_>, after: u64) -> u64 {
-        let mut covered = after;
+    fn fill_with_peer_infos(&self, page: &mut PageWriter, discover: &Discover<'_>, after: u64) -> Filled {
+        let mut filled = Filled { position: after, is_cut: false };
         let signed = self.registry.iter_after(self.now, discover.namespace, Flavours::BOTH, after);
         let unsigned = self.unsigned.iter_after(self.now, discover.namespace, Flavours::BOTH, after);
         let listed = Merged { signed: signed.peekable(), unsigned: unsigned.peekable() };
@@ -53,11 +69,12 @@ impl Server {
                 false => served.record,
             };
             if !page.push(served.namespace.as_str().as_bytes(), info, served.ttl_secs) {
+                filled.is_cut = true;
                 break;
             }
-            covered = served.position;
+            filled.position = served.position;
         }
-        covered
+        filled
     }
 }
 

@@ -86,6 +86,22 @@ pub struct Discover<'a> {
     pub(super) after: u64,
     /// What the requester itself says it reads.
     pub(super) reads: Option<Flavours>,
+    /// Bytes that the caller has for the page; `usize::MAX` if only the point's own bound applies.
+    pub(super) page_bytes_max: usize,
+}
+
+impl Discover<'_> {
+    /// Bounds the page by the bytes of its whole frame that the caller has room for, beside the point's own bound. A page
+    /// that has no room for more registrations ends early; the requester gets the rest with the cookie.
+    ///
+    /// A page with a single registration may exceed the bound, by no more than
+    /// [`PAGE_BYTES_MIN`](super::PAGE_BYTES_MIN): each page has at least one registration if there is one, so that a listing
+    /// goes on however small the bound is.
+    #[must_use]
+    pub fn with_page_bytes_max(mut self, bytes: usize) -> Self {
+        self.page_bytes_max = bytes;
+        self
+    }
 }
 
 /// A request that is answered with a refusal, or, where it has no answer, not at all.
@@ -307,7 +323,7 @@ impl RequestReader {
         };
         let limit = Limit::from_wire(discover.limit).min(self.page_registrations_max);
         let reads = discover.reads.map(Flavours::from_bits_truncate).filter(|reads| !reads.is_empty());
-        Ok(Discover { namespace, limit, after, reads })
+        Ok(Discover { namespace, limit, after, reads, page_bytes_max: usize::MAX })
     }
 }
 

@@ -9,7 +9,8 @@ use rendezvous_wire::{
 };
 
 use super::{
-    REGISTRATION_BYTES_GUESS, Refusal, Register, Rejected, RequestReader, Requester, Server, config::ServerConfig,
+    Discover, PAGE_BYTES_MIN, REGISTRATION_BYTES_GUESS, Refusal, Register, Rejected, RequestReader, Requester, Server,
+    config::ServerConfig,
 };
 use crate::Time;
 
@@ -28,6 +29,16 @@ pub struct Sample<'a> {
     /// `None` for all namespaces.
     namespace: Option<&'a str>,
     limit: Limit,
+    page_bytes_max: usize,
+}
+
+impl Sample<'_> {
+    /// Bounds the page by the bytes that the caller has room for; see [`Discover::with_page_bytes_max`].
+    #[must_use]
+    pub fn with_page_bytes_max(mut self, bytes: usize) -> Self {
+        self.page_bytes_max = bytes;
+        self
+    }
 }
 
 /// Reads and checks requests of the Waku dialect: what [`RequestReader`] is to `/rendezvous/1.0.0`.
@@ -76,7 +87,8 @@ impl WakuReader {
 
     fn sample<'a>(&self, peer: &PeerId, discover: &rendezvous_wire::Discover<'a>) -> Result<Sample<'a>, Refusal> {
         let discover = self.0.discover_decoded(peer, discover)?;
-        Ok(Sample { namespace: discover.namespace, limit: discover.limit })
+        let Discover { namespace, limit, page_bytes_max, .. } = discover;
+        Ok(Sample { namespace, limit, page_bytes_max })
     }
 }
 
@@ -93,17 +105,33 @@ impl Server {
     /// It costs as much as what it serves, however large the namespace is. Where the page is full by bytes it ends early.
     pub fn handle_sample(&mut self, now: Time, requester: &Requester, sample: &Sample<'_>) -> Page {
         self.advance(now);
-        let Sample { namespace, limit } = *sample;
-        let mut page = PageWriter::of(Dialect::Waku, self.config.page_bytes_max);
+        let Sample { namespace, limit, .. } = *sample;
+        let mut page = PageWriter::of(Dialect::Waku, self.page_payload_bytes(sample.page_bytes_max));
         let there = namespace.map_or(self.registry.len(), |name| self.registry.count_in(name));
         page.reserve(limit.count().min(there) * REGISTRATION_BYTES_GUESS);
-        let flavour = Flavour::Standard;
-        self.registry.sample(self.now, namespace, flavour, limit.count(), &mut self.rng, |served| {
-            page.push(served.namespace.as_str().as_bytes(), served.record, served.ttl_secs)
-        });
+        if !self.fill_with_sample(&mut page, namespace, limit.count()) && page.count() == 0 {
+            page = PageWriter::of(Dialect::Waku, PAGE_BYTES_MIN);
+            self.fill_with_sample(&mut page, namespace, 1);
+        }
         let page = page.finish(&[]);
         self.note_served(requester, namespace, page.count());
         page
+    }
+
+    /// Bytes that the answer to a sample can need: what [`Self::page_bytes_needed`] is to DISCOVER.
+    #[must_use]
+    pub fn sample_bytes_needed(&self, sample: &Sample<'_>) -> usize {
+        self.page_bytes_bound(sample.namespace, sample.limit, sample.page_bytes_max)
+    }
+
+    /// Fills a page with a sample; `false` if a registration was left out because the page is full.
+    fn fill_with_sample(&mut self, page: &mut PageWriter, namespace: Option<&str>, count: usize) -> bool {
+        let mut has_room = true;
+        self.registry.sample(self.now, namespace, Flavour::Standard, count, &mut self.rng, |served| {
+            has_room = page.push(served.namespace.as_str().as_bytes(), served.record, served.ttl_secs);
+            has_room
+        });
+        has_room
     }
 }
 

@@ -1,6 +1,6 @@
 //! Queries, cookies and walks.
 
-use rendezvous_core::client::{Answer, ClientConfig, Event, Failure, From, QueryId, RequestKind, Skipped};
+use rendezvous_core::client::{Answer, ClientConfig, Event, Failure, From, PageCost, QueryId, RequestKind, Skipped};
 use rendezvous_record::Flavours;
 use rendezvous_wire::{Limit, Status, Ttl};
 
@@ -35,6 +35,7 @@ fn a_query_asks_for_one_page_and_says_what_it_reads() {
         more: true,
         page: 1,
         skipped,
+        cut: None,
     };
     assert_eq!(rig.event(), event);
     assert_eq!(rig.client.poll_timeout(), Some(rig.now + secs(100)), "the end of what was found, and nothing else");
@@ -108,7 +109,13 @@ fn registrations_that_cannot_be_used_count_for_whether_there_is_more() {
     let skipped = Skipped { unverified: 1_000, ..Skipped::default() };
     rig.answer(
         &request,
-        Answer::Page { registrations: Vec::new(), unverified: Vec::new(), cookie: cookie(b"1"), skipped },
+        Answer::Page {
+            registrations: Vec::new(),
+            unverified: Vec::new(),
+            cookie: cookie(b"1"),
+            skipped,
+            cost: PageCost::default(),
+        },
     );
     assert!(matches!(rig.event(), Event::Discovered { more: true, skipped: told, .. } if told == skipped));
 }

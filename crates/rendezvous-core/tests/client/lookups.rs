@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rendezvous_core::client::{
     Answer, ClientConfig, Event, Failure, Gone, GoneWhy, LOOKUP_POINTS_MAX, LOOKUPS_MAX, LookupConfig, LookupId,
-    Outbound, RequestKind, Skipped,
+    Outbound, PageCost, RequestKind, Skipped, Unverified,
 };
 use rendezvous_wire::Status;
 
@@ -29,6 +29,14 @@ impl Rig {
         }
         requests.iter().map(|request| request.point).collect()
     }
+}
+
+/// A page of peers for whom nobody has signed, so that many are quickly made.
+fn strangers(numbers: core::ops::Range<u64>, ttl_secs: u64, cookie: Option<rendezvous_wire::Cookie>) -> Answer {
+    let ttl = rendezvous_wire::Ttl::from_secs(ttl_secs);
+    let stranger = |number| Unverified { namespace: chat(), peer: fake_peer(number), addresses: Vec::new(), ttl };
+    let (registrations, skipped, cost) = Default::default();
+    Answer::Page { registrations, unverified: numbers.map(stranger).collect(), cookie, skipped, cost }
 }
 
 fn cookie_of(request: &Outbound) -> Option<Vec<u8>> {
@@ -99,7 +107,16 @@ fn all_pages_are_walked_and_each_lookup_keeps_its_cookie_for_each_point() {
             let listed = if step < 2 { vec![found(&chat(), 2 + step, 600)] } else { Vec::new() };
             let skipped = Skipped { unverified: if step < 2 { 600 } else { 0 }, ..Skipped::default() };
             let cookie = cookie(&[index as u8, step as u8]);
-            rig.answer(request, Answer::Page { registrations: listed, unverified: Vec::new(), cookie, skipped });
+            rig.answer(
+                request,
+                Answer::Page {
+                    registrations: listed,
+                    unverified: Vec::new(),
+                    cookie,
+                    skipped,
+                    cost: PageCost::default(),
+                },
+            );
             rig.events();
         }
     }
@@ -124,10 +141,10 @@ fn after_a_long_listing_polls_ask_for_what_is_new_and_every_tenth_for_everything
         let mut request = rig.request();
         wholes.push(cookie_of(&request).is_none());
         if cookie_of(&request).is_none() {
-            // More than a page of registrations, of few peers.
-            for number in 0..60 {
-                let listed = (0..20).map(|peer| found(&chat(), 2 + peer, 600)).collect();
-                rig.answer(&request, page(listed, cookie(&[b'p', number])));
+            // More registrations than a page has.
+            for number in 0..60_u8 {
+                let peers = u64::from(number) * 20..(u64::from(number) + 1) * 20;
+                rig.answer(&request, strangers(peers, 600, cookie(&[b'p', number])));
                 rig.events();
                 request = rig.request();
             }

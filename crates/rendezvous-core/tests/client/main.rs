@@ -16,3 +16,4 @@ mod removal;
 mod rig;
 mod shutdown;
 mod unsigned;
+mod walks;

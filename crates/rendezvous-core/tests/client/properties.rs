@@ -12,7 +12,8 @@ use rendezvous_core::{
     Time,
     client::{
         Answer, COOKIES_MAX, Client, ClientConfig, Discovered, EVENTS_MAX, Event, Failure, From, LookupConfig,
-        LookupId, MalformedAnswer, Outbound, PENDING_MAX, RegistrationId, RequestKind, STANDINGS_MAX, Skipped,
+        LookupId, MalformedAnswer, Outbound, PENDING_MAX, PageCost, RegistrationId, RequestKind, STANDINGS_MAX,
+        Skipped,
     },
 };
 use rendezvous_sim::fixtures;
@@ -277,7 +278,10 @@ impl Model {
                 let registrations = peers.into_iter().map(|number| listed(number, ttl)).collect();
                 let skipped = Skipped { unverified: rubbish, ..Skipped::default() };
                 let cookie = byte.and_then(|byte| cookie(&[byte]));
-                self.answer(&request, Answer::Page { registrations, unverified: Vec::new(), cookie, skipped });
+                self.answer(
+                    &request,
+                    Answer::Page { registrations, unverified: Vec::new(), cookie, skipped, cost: PageCost::default() },
+                );
             }
             Reply::Sent => self.answer(&request, Answer::Sent),
             Reply::Failure(number) => {

@@ -6,7 +6,7 @@ use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use rendezvous_core::{
     Time,
-    client::{Answer, Client, ClientConfig, Discovered, Event, Failure, Outbound, RequestKind, Skipped},
+    client::{Answer, Client, ClientConfig, Discovered, Event, Failure, Outbound, PageCost, RequestKind, Skipped},
 };
 use rendezvous_record::{Limits, VerifiedRecord};
 use rendezvous_sim::fixtures;
@@ -151,7 +151,13 @@ pub(crate) fn cookie(bytes: &[u8]) -> Option<Cookie> {
 }
 
 pub(crate) fn page(registrations: Vec<Discovered>, cookie: Option<Cookie>) -> Answer {
-    Answer::Page { registrations, unverified: Vec::new(), cookie, skipped: Skipped::default() }
+    Answer::Page {
+        registrations,
+        unverified: Vec::new(),
+        cookie,
+        skipped: Skipped::default(),
+        cost: PageCost::default(),
+    }
 }
 
 /// What is in a REGISTER: the namespace, the record, the lifetime asked for.

@@ -8,7 +8,7 @@ use rendezvous_core::{
     RecordKind,
     client::{
         Answer, AnswerReader, ClientConfig, Discovered, Event, Failure, FoundRecord, From, LookupConfig, Outbound,
-        RequestKind, Skipped, Unverified,
+        PageCost, RequestKind, Skipped, Unverified,
     },
 };
 use rendezvous_record::{Flavour, Flavours, Limits};
@@ -244,6 +244,7 @@ fn unverified_registrations_are_told_apart_bounded_and_leave_no_address_behind()
         unverified: unsigned,
         cookie: cookie(b"1"),
         skipped: Skipped::default(),
+        cost: PageCost::default(),
     };
     rig.answer(&request, answer);
     let Event::Discovered { registrations, unverified: told, skipped, more: true, .. } = rig.event() else {
@@ -260,7 +261,10 @@ fn unverified_registrations_are_told_apart_bounded_and_leave_no_address_behind()
     let request = rig.request();
     let claim = Unverified { addresses: vec!["/ip4/192.0.2.66/tcp/1".parse().unwrap()], ..unverified(2, 900) };
     let Answer::Page { registrations, cookie, skipped, .. } = page(Vec::new(), None) else { panic!("a page") };
-    rig.answer(&request, Answer::Page { registrations, unverified: vec![claim], cookie, skipped });
+    rig.answer(
+        &request,
+        Answer::Page { registrations, unverified: vec![claim], cookie, skipped, cost: PageCost::default() },
+    );
     assert_eq!(rig.client.addresses_of(rig.now, &peer(2)), fixtures::addresses(2));
 }
 
@@ -274,7 +278,10 @@ fn a_lookup_keeps_what_is_not_signed_in_its_points_share_and_only_where_nobody_l
         for request in rig.requests() {
             let (registrations, unverified) = listed[usize::from(request.point == point(1))].clone();
             let skipped = Skipped::default();
-            rig.answer(&request, Answer::Page { registrations, unverified, cookie: None, skipped });
+            rig.answer(
+                &request,
+                Answer::Page { registrations, unverified, cookie: None, skipped, cost: PageCost::default() },
+            );
         }
         let (mut found, mut updated, mut gone) = (Vec::new(), Vec::new(), 0);
         for event in rig.events() {
@@ -319,7 +326,10 @@ fn claims_without_a_signature_count_against_the_room_of_their_point() {
     let request = rig.request();
     let listed = (10..20).map(|number| unverified(number, 600)).collect();
     let (registrations, skipped) = (Vec::new(), Skipped::default());
-    rig.answer(&request, Answer::Page { registrations, unverified: listed, cookie: None, skipped });
+    rig.answer(
+        &request,
+        Answer::Page { registrations, unverified: listed, cookie: None, skipped, cost: PageCost::default() },
+    );
     assert_eq!(rig.client.found(rig.now, id).count(), 3);
     let over = rig.events().into_iter().find_map(|event| match event {
         Event::LookupPolled { skipped, .. } => Some(skipped.over_limit),

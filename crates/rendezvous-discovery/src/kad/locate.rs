@@ -10,6 +10,8 @@ use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
 use rendezvous_wire::Namespace;
 
+use crate::config::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
+
 /// Most searches for peers at once.
 const SEARCHES_MAX: usize = 4;
 
@@ -63,8 +65,11 @@ impl Locate {
     }
 
     /// A search has come to its end. The names under which the peer was found.
-    pub(super) fn end(&mut self, now: Instant, peer: &PeerId, addresses: Vec<Multiaddr>) -> BTreeSet<Namespace> {
+    pub(super) fn end(&mut self, now: Instant, peer: &PeerId, mut addresses: Vec<Multiaddr>) -> BTreeSet<Namespace> {
         self.searching.remove(peer);
+        // A search collects the addresses that any number of nodes have sent.
+        addresses.retain(|address| address.len() <= ADDRESS_BYTES_MAX);
+        addresses.truncate(ADDRESSES_MAX);
         if !addresses.is_empty() && self.known.insert(*peer, (now, addresses)).is_none() {
             self.order.push_back(*peer);
             if self.order.len() > KNOWN_MAX
@@ -130,6 +135,17 @@ mod tests {
         }
         assert_eq!((locate.known.len(), locate.order.len()), (KNOWN_MAX, KNOWN_MAX));
         assert_eq!(locate.known(now, &first), None);
+    }
+
+    #[test]
+    fn the_addresses_of_one_peer_are_bounded_in_number_and_length() {
+        let mut locate = Locate::default();
+        let (peer, now) = (peer(), Instant::now());
+        let long: Multiaddr = format!("/dns4/{}/tcp/1", "a".repeat(ADDRESS_BYTES_MAX)).parse().expect("an address");
+        let many = (0..10_000).map(|at| format!("/memory/{at}").parse().expect("an address"));
+        locate.end(now, &peer, std::iter::once(long).chain(many).collect());
+        let known = locate.known(now, &peer).expect("it is known");
+        assert_eq!((known.len(), known[0].to_string().as_str()), (ADDRESSES_MAX, "/memory/0"));
     }
 
     #[test]

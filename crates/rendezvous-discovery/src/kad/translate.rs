@@ -26,6 +26,10 @@ const HOLDS_MIN: Duration = Duration::from_secs(10);
 /// Most providers of one answer that are taken.
 const PROVIDERS_MAX: usize = 1_000;
 
+/// Most providers of one query that are taken, over all its answers. The nodes that answer choose how many there are, and each
+/// may cost a search. A query that reaches this is ended. Four times as many as one node of go-libp2p tells.
+const PROVIDERS_PER_QUERY_MAX: usize = 4_000;
+
 /// Settings of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -44,7 +48,12 @@ impl Default for Config {
 #[derive(Debug)]
 enum Purpose {
     Provide(Namespace),
-    Find { namespace: Namespace, has_found: bool },
+    Find {
+        namespace: Namespace,
+        has_found: bool,
+        /// Providers that are still taken.
+        left: usize,
+    },
     Locate(PeerId),
 }
 
@@ -105,7 +114,7 @@ impl Translator {
         // A query that is under way is the answer to this request, too.
         if !self.is_running(|purpose| matches!(purpose, Purpose::Find { namespace: it, .. } if *it == namespace)) {
             let id = kademlia.get_providers(key(&namespace));
-            self.queries.insert(id, Purpose::Find { namespace, has_found: false });
+            self.queries.insert(id, Purpose::Find { namespace, has_found: false, left: PROVIDERS_PER_QUERY_MAX });
         }
     }
 
@@ -192,17 +201,34 @@ impl Translator {
                     }
                 });
             }
-            (Some(Purpose::Find { namespace, has_found }), QueryResult::GetProviders(result)) => {
+            (Some(Purpose::Find { namespace, has_found, left }), QueryResult::GetProviders(result)) => {
                 // This peer may have the records itself.
                 *has_found |= matches!(result, Ok(GetProvidersOk::FoundProviders { .. }));
                 let (namespace, has_answer) = (namespace.clone(), is_answered || *has_found);
+                let told = match result {
+                    Ok(GetProvidersOk::FoundProviders { providers, .. }) => providers.len(),
+                    _ => 0,
+                };
+                let taken = told.min(PROVIDERS_MAX).min(*left);
+                *left -= taken;
+                let is_full = told > 0 && *left == 0;
                 if !self.wanted.contains(&namespace) {
                     return;
                 }
                 if let Ok(GetProvidersOk::FoundProviders { providers, .. }) = result {
-                    for peer in providers.iter().take(PROVIDERS_MAX) {
+                    for peer in providers.iter().take(taken) {
                         self.found(kademlia, *peer, &namespace, out);
                     }
+                }
+                if is_full
+                    && !is_last
+                    && let Some(mut query) = kademlia.query_mut(&id)
+                {
+                    tracing::warn!(
+                        namespace = namespace.as_str(),
+                        "a query ends: nodes of the DHT have told of {PROVIDERS_PER_QUERY_MAX} providers"
+                    );
+                    query.finish();
                 }
                 let namespace = Some(namespace);
                 match result {

@@ -35,6 +35,11 @@
 //! Each name that is looked for is a lookup, and so is everything. The client has room for 64 of them, and for 1024 pairs of
 //! lookup and point: a request beyond that fails on this side, and is made again every [`ttr`](crate::Timing::ttr). What one
 //! lookup keeps is bounded by [`Config::lookup`].
+//!
+//! A point whose listing does not end is read up to the client's limits of a walk
+//! ([`WalkLimit`](rendezvous_swarm::client::WalkLimit)). What it listed until then is told, and counts as an answer. Nobody is
+//! gone for being absent from it. The point is polled again after the client's back-off for listings, 30 s to 1 h; a request
+//! with [`Urgency::Now`](crate::Urgency::Now) does not shorten that.
 
 mod points;
 mod translate;

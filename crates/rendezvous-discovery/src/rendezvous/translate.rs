@@ -115,7 +115,9 @@ impl Translator {
     fn request(&mut self, client: &mut Behaviour, namespace: Option<Namespace>, urgency: Urgency, out: &mut Outbox) {
         if let Some(lookup) = self.lookups.get_mut(&namespace) {
             if urgency == Urgency::Now {
-                lookup.awaited.clone_from(&self.points);
+                // A point whose listing does not end is not polled for this, and so is not waited for.
+                let is_asked = |point: &&PeerId| client.listing_backoff_until(point).is_none();
+                lookup.awaited = self.points.iter().filter(is_asked).copied().collect();
                 (lookup.failure, lookup.has_answer) = (None, false);
             }
             // The manager may have forgotten who was there, or is about to.

@@ -23,13 +23,11 @@ use libp2p::{
         transport::{Boxed, DialOpts, ListenerId, Transport, TransportError, TransportEvent},
     },
 };
+use rendezvous_swarm::origin_of;
 use tokio::time::{Instant, Sleep};
 
 use self::plan::{HandshakeId, Plan, Turn};
-use crate::{
-    guard::{Counters, Guard, count},
-    origin_of,
-};
+use crate::guard::{Counters, Guard, count};
 
 /// Handshakes of one origin that wait for their turn. One more is closed at once, which is the cheapest end there is.
 const WAITING_PER_ORIGIN_MAX: usize = 128;
@@ -113,7 +111,7 @@ impl Gate {
 
     /// Gives a newcomer its place, if it gets one.
     fn arrive<F>(&self, upgrade: F, remote: &Multiaddr) -> Option<Handshake<F>> {
-        let origin = origin_of(remote, &self.guard.config().exempt);
+        let origin = origin_of(&self.guard.config().exempt, remote);
         let mut state = self.shared.lock();
         let (evicted, id) = if state.plan.waiting_of(&origin) >= WAITING_PER_ORIGIN_MAX {
             (true, None)

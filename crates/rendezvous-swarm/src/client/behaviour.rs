@@ -25,6 +25,7 @@ use super::{
     config::Config,
     handler::Command,
     links::Links,
+    notices::Notices,
     offers::Offers,
     points::{PointAddressError, PointAddresses},
     readers::Readers,
@@ -41,6 +42,7 @@ pub struct Behaviour {
     pub(super) points: PointAddresses,
     pub(super) readers: Readers,
     pub(super) offers: Offers,
+    pub(super) notices: Notices,
     pub(super) external: ExternalAddresses,
     /// Whether the application has said what the addresses are.
     pub(super) is_pinned: bool,
@@ -66,6 +68,7 @@ impl Behaviour {
             offers: Offers::new(clock.now(), config.offers),
             clock,
             links: Links::default(),
+            notices: Notices::default(),
             points: PointAddresses::default(),
             readers: Readers::new(config.reads.clone(), config.client.legacy_peer_info),
             external: ExternalAddresses::default(),

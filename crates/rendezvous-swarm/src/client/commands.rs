@@ -117,6 +117,13 @@ impl Behaviour {
         self.core.backoff_until(self.clock.now(), point)
     }
 
+    /// Until when lookups with an interval leave a point alone because its listing reached a
+    /// [`WalkLimit`](super::WalkLimit); `None` if they do not.
+    #[must_use]
+    pub fn listing_backoff_until(&self, point: &PeerId) -> Option<Time> {
+        self.core.listing_backoff_until(self.clock.now(), point)
+    }
+
     /// Those of the [`addresses`](Self::addresses) that are in no record, since not all fit.
     pub fn addresses_left_out(&self) -> impl Iterator<Item = &Multiaddr> {
         self.core.addresses_left_out()

@@ -143,6 +143,7 @@ impl NetworkBehaviour for Behaviour {
             }
             if let Some(event) = self.core.poll_event() {
                 self.announce(&event);
+                self.notices.event(self.clock.now(), &event);
                 self.announced = Some(event);
                 continue;
             }
@@ -160,6 +161,7 @@ impl NetworkBehaviour for Behaviour {
                 self.core.handle_failure(now, id, Failure::Unreachable);
             }
             self.core.handle_timeout(now);
+            self.notices.held_back(now, self.core.stats().pages_held_back);
         }
     }
 }

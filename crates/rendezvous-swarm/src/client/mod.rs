@@ -48,6 +48,11 @@
 //! once more on a new one. UNREGISTER, which has no answer, is always sent on a stream of its own, and counts as sent
 //! when the point has closed it, or after two seconds.
 //!
+//! # Points that do not stop
+//! A point can answer with pages for ever, or with pages that are as dear to verify as can be. The state machine limits each
+//! walk and the CPU time of each point's answers ([`WalkLimit`], [`ClientConfig::work_share_percent`]). A limit that is met
+//! is told by the event, counted in [`Stats`], and logged at `warn`, at most once a minute for each point and limit.
+//!
 //! # Bounds
 //! The state machine bounds the requests in flight, in total and per point, and thereby what waits in the behaviour and
 //! in its handlers.
@@ -60,14 +65,16 @@ mod exchange;
 mod handler;
 mod kept;
 mod links;
+mod notices;
 mod offers;
 mod points;
 mod readers;
 
 #[doc(no_inline)]
 pub use rendezvous_core::client::{
-    Answer, ClientConfig, Discovered, Event, Failure, Fault, FoundRecord, From, Gone, GoneWhy, LookupConfig, LookupId,
-    MalformedAnswer, Merged, PointMemory, QueryId, RegistrationId, RequestId, Skipped, Stats, Unverified,
+    Answer, ClientConfig, CutWalks, Discovered, Event, Failure, Fault, FoundRecord, From, Gone, GoneWhy, LookupConfig,
+    LookupId, MalformedAnswer, Merged, PointMemory, QueryId, RegistrationId, RequestId, Skipped, Stats, Unverified,
+    WalkLimit,
 };
 #[doc(no_inline)]
 pub use rendezvous_wire::{Dialect, Limit, Namespace, Ttl};

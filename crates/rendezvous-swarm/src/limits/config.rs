@@ -1,5 +1,9 @@
 //! Settings, what a denied connection is told of, and the counters.
 
+use std::time::Duration;
+
+use rendezvous_core::server::ExemptNetworks;
+
 /// Inbound connections in total. With a descriptor for each of them where they are TCP, the process needs a limit of open
 /// files above this.
 pub const CONNECTIONS_MAX: usize = 10_000;
@@ -17,20 +21,40 @@ pub const PENDING_MAX: usize = 512;
 /// Inbound handshakes in flight with one IP prefix.
 pub const PENDING_PER_PREFIX_MAX: usize = 64;
 
-/// Settings of [`Behaviour`](super::Behaviour), all of them numbers of inbound connections. At zero none is admitted.
+/// Time after which an unused connection is closed: clients of the Go family are silent for two minutes between requests.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Time after which an unused connection of a prefix above its share is closed while there is little room: clients that
+/// open a connection for each request are done with it by then.
+pub const PRESSURE_IDLE: Duration = Duration::from_secs(10);
+
+/// Settings of [`Behaviour`](super::Behaviour). The numbers are of inbound connections; at zero none is admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
     /// Established connections in total. Default [`CONNECTIONS_MAX`].
+    ///
+    /// The share of each IP prefix is this number divided by the prefixes that are connected, plus one. With
+    /// [`Behaviour::watch`](super::Behaviour::watch), prefixes above their share lose idle connections from three quarters
+    /// on; and at the total, a newcomer within its share takes the place of the idlest connection of the prefix with most.
     pub connections_max: usize,
     /// Established connections of one peer. Default [`CONNECTIONS_PER_PEER_MAX`].
     pub connections_per_peer_max: usize,
-    /// Established connections from one IP prefix. Default [`CONNECTIONS_PER_PREFIX_MAX`].
+    /// Established connections from one IP prefix, and those without one together. Default [`CONNECTIONS_PER_PREFIX_MAX`].
     pub connections_per_prefix_max: usize,
     /// Handshakes in flight in total. Default [`PENDING_MAX`].
     pub pending_max: usize,
-    /// Handshakes in flight with one IP prefix. Default [`PENDING_PER_PREFIX_MAX`].
+    /// Handshakes in flight with one IP prefix, and those without one together. Default [`PENDING_PER_PREFIX_MAX`].
     pub pending_per_prefix_max: usize,
+    /// Time since its last use after which a connection is closed, with [`Behaviour::watch`](super::Behaviour::watch); one
+    /// with an open stream that has carried a request stays until the stream ends. Default [`IDLE_TIMEOUT`].
+    pub idle_timeout: Duration,
+    /// The same for prefixes above their share while three quarters of [`Self::connections_max`] are taken, whether a stream
+    /// is open or not. Default [`PRESSURE_IDLE`].
+    pub pressure_idle: Duration,
+    /// Networks without limits per IP prefix: behind a proxy or a container bridge every client has the same prefix. The
+    /// totals and the limit per peer apply to them. Default none.
+    pub exempt: ExemptNetworks,
 }
 
 impl Default for Config {
@@ -41,6 +65,9 @@ impl Default for Config {
             connections_per_prefix_max: CONNECTIONS_PER_PREFIX_MAX,
             pending_max: PENDING_MAX,
             pending_per_prefix_max: PENDING_PER_PREFIX_MAX,
+            idle_timeout: IDLE_TIMEOUT,
+            pressure_idle: PRESSURE_IDLE,
+            exempt: ExemptNetworks::default(),
         }
     }
 }
@@ -81,14 +108,16 @@ pub enum Exceeded {
     },
 }
 
-/// What is connected, and how often each limit has denied a connection since the start.
+/// What is connected, and how often each limit has denied or closed a connection since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Inbound handshakes in flight.
     pub pending: usize,
-    /// Inbound connections.
+    /// Inbound connections, without those that are closing.
     pub established: usize,
+    /// Connections that this side is closing: at most an eighth of [`Config::connections_max`], and the unresponsive ones.
+    pub closing: usize,
     /// Dials in flight.
     pub pending_outbound: usize,
     /// Outbound connections.
@@ -107,4 +136,10 @@ pub struct Stats {
     pub pending_denied: u64,
     /// Connections denied at [`Config::pending_per_prefix_max`].
     pub pending_per_prefix_denied: u64,
+    /// Connections closed at [`Config::idle_timeout`].
+    pub idle_closed: u64,
+    /// Connections closed because their IP prefix was above its share near [`Config::connections_max`].
+    pub displaced_closed: u64,
+    /// Connections closed because their peer did not answer ([`Behaviour::peer_unresponsive`](super::Behaviour::peer_unresponsive)).
+    pub unresponsive_closed: u64,
 }

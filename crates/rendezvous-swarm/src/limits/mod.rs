@@ -19,9 +19,9 @@
 //!
 //! # Where a connection comes from
 //! Its prefix is that of the address which the transport reports of the other side. A relayed connection has none, since
-//! that address is the relay's; it counts in total and per peer. Loopback is a prefix like others: where all connections
-//! come from there, as behind a proxy on the same host, the limits per prefix are to be raised to those in total. A
-//! connection that moves to another address keeps the prefix under which it was admitted.
+//! that address is the relay's; it counts in total, per peer, and with all others without a prefix as if they had one.
+//! Loopback is a prefix like others. Behind a proxy or a container bridge all connections come from one prefix: name its
+//! network in [`Config::exempt`]. A connection that moves to another address keeps the prefix under which it was admitted.
 //!
 //! # When a connection is denied
 //! The swarm asks before the handshake, when only the address is known, and after it, when the peer is known. The first
@@ -32,6 +32,18 @@
 //! A denied connection is closed. The reason is an [`Exceeded`] in the [`ConnectionDenied`](libp2p_swarm::ConnectionDenied)
 //! that the swarm reports, and is counted in [`Stats`].
 //!
+//! # When a connection is closed
+//! Only with [`Behaviour::watch`], which tells when connections were used:
+//! - after [`Config::idle_timeout`] without use, unless a stream is open that has carried a request;
+//! - from three quarters of [`Config::connections_max`] on, after [`Config::pressure_idle`] without use, if its prefix is above
+//!   its share: the longest idle ones of the largest prefix first;
+//! - at [`Config::connections_max`], if a newcomer is within its share: the idlest connection of the largest prefix above its
+//!   share goes. So a newcomer from another prefix gets in, unless the connections come from as many prefixes as there are
+//!   places, or an eighth of the places are closing at the time.
+//!
+//! And with [`Behaviour::peer_unresponsive`], to be called for each failed ping.
+//!
+//! # Handshakes
 //! How long a handshake may take is not decided here but by the transport, for instance by
 //! [`TransportTimeout`](libp2p_core::transport::timeout::TransportTimeout). Without a timeout, [`Config::pending_max`]
 //! connections that stay silent keep everybody out for ever; with one, it takes as many again in each such time, and
@@ -53,12 +65,12 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use rendezvous_core::server::IpPrefix;
+pub use rendezvous_core::server::{ExemptNetworks, IpPrefix};
 
 pub use self::{
     behaviour::Behaviour,
     config::{
-        CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX, CONNECTIONS_PER_PREFIX_MAX, Config, Exceeded, PENDING_MAX,
-        PENDING_PER_PREFIX_MAX, Stats,
+        CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX, CONNECTIONS_PER_PREFIX_MAX, Config, Exceeded, IDLE_TIMEOUT,
+        PENDING_MAX, PENDING_PER_PREFIX_MAX, PRESSURE_IDLE, Stats,
     },
 };

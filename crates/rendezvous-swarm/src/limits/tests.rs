@@ -1,16 +1,25 @@
 //! The behaviour as the swarm drives it: a connection is asked for, and then it is established or has failed.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use libp2p_core::{ConnectedPoint, Endpoint, Multiaddr, transport::PortUse};
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, ListenError, ListenFailure,
-    NetworkBehaviour as _,
+    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, ListenError,
+    ListenFailure, NetworkBehaviour as _, ToSwarm,
 };
 use proptest::prelude::*;
 
 use super::*;
+use crate::{activity::Activity, clock::Ticks};
 
 const ALICE: u8 = 1;
 const BOB: u8 = 2;
@@ -127,6 +136,19 @@ impl Swarm {
     fn stats(&self) -> Stats {
         self.behaviour.stats()
     }
+
+    /// The connections that the behaviour has the swarm close.
+    fn closes(&mut self) -> Vec<ConnectionId> {
+        let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+        let mut closes = Vec::new();
+        while let Poll::Ready(event) = self.behaviour.poll(&mut cx) {
+            let ToSwarm::CloseConnection { connection: CloseConnection::One(id), .. } = event else {
+                panic!("it closes connections and does nothing else")
+            };
+            closes.push(id);
+        }
+        closes
+    }
 }
 
 #[test]
@@ -207,18 +229,229 @@ fn handshakes_with_a_prefix_are_refused_exactly_above_the_limit() {
 }
 
 #[test]
-fn a_relayed_connection_counts_in_total_and_of_no_prefix() {
+fn connections_without_an_ip_address_have_the_limits_of_one_prefix_together() {
     let mut swarm = limits(|config| {
-        config.connections_max = 3;
-        config.connections_per_prefix_max = 1;
-        config.pending_per_prefix_max = 1;
+        config.connections_max = 4;
+        config.connections_per_prefix_max = 3;
     });
     let relay = address(&format!("/ip4/192.0.2.1/tcp/1/p2p/{}/p2p-circuit/p2p/{}", peer(9), peer(ALICE)));
     for remote in [&relay, &address(&format!("/p2p/{}", peer(ALICE))), &address("/memory/1")] {
         swarm.connect(ALICE, remote).expect("room");
     }
     assert_eq!(swarm.stats().prefixes, 0);
-    assert_eq!(swarm.connect(BOB, &relay), Err(Exceeded::Connections { max: 3 }));
+    assert_eq!(swarm.connect(BOB, &relay), Err(Exceeded::ConnectionsPerPrefix { max: 3 }));
+    swarm.connect(BOB, &of_network(1, 1)).expect("room for a prefix");
+    assert_eq!(swarm.connect(BOB, &of_network(2, 1)), Err(Exceeded::Connections { max: 4 }));
+}
+
+#[test]
+fn an_exempt_network_has_no_limit_of_its_own() {
+    let mut swarm = limits(|config| {
+        config.connections_max = 3;
+        config.connections_per_prefix_max = 1;
+        config.pending_per_prefix_max = 0;
+        config.exempt = ["10.0.1.0/24".parse().expect("a network")].into_iter().collect();
+    });
+    for number in 1..4 {
+        swarm.connect(number, &of_network(1, 1)).expect("room");
+    }
+    assert_eq!(swarm.incoming(&of_network(2, 1)), Err(Exceeded::PendingPerPrefix { max: 0 }));
+    assert_eq!(swarm.connect(4, &of_network(1, 1)), Err(Exceeded::Connections { max: 3 }));
+}
+
+/// Limits that watch an activity record, its clock's hand in milliseconds, and the record.
+fn watching(change: impl FnOnce(&mut Config)) -> (Swarm, Arc<AtomicU64>, Activity) {
+    let (ticks, hand) = Ticks::manual();
+    let activity = Activity::with_ticks(ticks);
+    let mut swarm = limits(change);
+    swarm.behaviour.watch(activity.clone());
+    (swarm, hand, activity)
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed_at_the_idle_timeout_and_one_that_asks_stays() {
+    let (mut swarm, hand, activity) = watching(|_| {});
+    let silent = swarm.connect(1, &of_network(1, 1)).expect("room");
+    let asking = swarm.connect(2, &of_network(1, 2)).expect("room");
+    let on_one_stream = swarm.connect(3, &of_network(2, 1)).expect("room");
+    let meters = [asking, on_one_stream].map(|id| activity.opened(id));
+    let stream = meters[1].used_stream();
+    let timeout_millis = u64::try_from(IDLE_TIMEOUT.as_millis()).expect("it fits");
+    hand.store(timeout_millis - 1, Ordering::Relaxed);
+    assert_eq!(swarm.closes(), []);
+    meters[0].note();
+    hand.store(2 * timeout_millis - 2, Ordering::Relaxed);
+    assert_eq!(swarm.closes(), [silent]);
+    assert_eq!((swarm.stats().established, swarm.stats().closing, swarm.stats().idle_closed), (2, 1, 1));
+    // The end of a stream is a use.
+    drop(stream);
+    hand.store(3 * timeout_millis - 3, Ordering::Relaxed);
+    assert_eq!(swarm.closes(), [asking]);
+    hand.store(4 * timeout_millis, Ordering::Relaxed);
+    assert_eq!(swarm.closes(), [on_one_stream]);
+    [silent, asking, on_one_stream].into_iter().for_each(|id| swarm.closed(id));
+    assert!(swarm.behaviour.is_empty());
+}
+
+#[test]
+fn an_application_that_notes_the_use_of_a_connection_keeps_it() {
+    let (mut swarm, hand, activity) = watching(|config| config.idle_timeout = Duration::from_secs(60));
+    let id = swarm.connect(1, &of_network(1, 1)).expect("room");
+    let _meter = activity.opened(id);
+    hand.store(59_000, Ordering::Relaxed);
+    activity.note_use(id);
+    hand.store(118_000, Ordering::Relaxed);
+    assert_eq!(swarm.closes(), []);
+    hand.store(180_000, Ordering::Relaxed);
+    assert_eq!(swarm.closes(), [id]);
+    activity.closed(id);
+    activity.note_use(id);
+    assert_eq!(activity.len(), 0);
+}
+
+#[test]
+fn nothing_is_closed_where_nobody_tells_what_is_used() {
+    let mut swarm = limits(|config| {
+        config.connections_max = 1;
+        config.idle_timeout = Duration::ZERO;
+    });
+    swarm.connect(1, &of_network(1, 1)).expect("room");
+    assert_eq!(swarm.closes(), []);
+}
+
+#[test]
+fn a_peer_that_does_not_answer_is_closed_once() {
+    let mut swarm = limits(|_| {});
+    let inbound = swarm.connect(1, &of_network(1, 1)).expect("room");
+    let outbound = swarm.dial();
+    swarm.dialled(outbound, ALICE);
+    for id in [inbound, outbound] {
+        assert!(swarm.behaviour.peer_unresponsive(id));
+        assert!(!swarm.behaviour.peer_unresponsive(id));
+        assert_eq!(swarm.closes(), [id]);
+        swarm.closed(id);
+        assert!(!swarm.behaviour.peer_unresponsive(id));
+    }
+    assert!(swarm.behaviour.is_empty());
+    assert_eq!(swarm.stats().unresponsive_closed, 2);
+}
+
+#[test]
+fn a_newcomer_takes_the_place_of_the_idlest_connection_of_the_largest_network() {
+    let (mut swarm, hand, activity) = watching(|config| config.connections_max = 64);
+    let mut ids = Vec::new();
+    for number in 0..60 {
+        hand.fetch_add(1, Ordering::Relaxed);
+        let id = swarm.connect(number, &of_network(1, u16::from(number))).expect("room");
+        activity.opened(id);
+        ids.push(id);
+    }
+    let others: Vec<_> =
+        (100..104).map(|number| swarm.connect(number, &of_network(2, u16::from(number))).expect("room")).collect();
+    activity.note_use(ids[0]);
+    // Too fresh to be closed for little room, but not to leave their places to newcomers.
+    assert_eq!(swarm.closes(), []);
+    for (number, idlest) in (110..114).zip(&ids[1..]) {
+        swarm.connect(number, &of_network(number, 1)).expect("a place");
+        assert_eq!(swarm.closes(), [*idlest]);
+        assert_eq!(swarm.stats().established, 64);
+        swarm.closed(*idlest);
+    }
+    assert_eq!(swarm.connect(99, &of_network(1, 1)), Err(Exceeded::Connections { max: 64 }));
+    assert_eq!((swarm.stats().displaced_closed, swarm.stats().connections_denied), (4, 1));
+    others.into_iter().for_each(|id| assert!(swarm.behaviour.peer_unresponsive(id), "it is there"));
+}
+
+#[test]
+fn no_more_connections_are_closing_than_an_eighth_of_the_total() {
+    let (mut swarm, _hand, _activity) = watching(|config| config.connections_max = 16);
+    for number in 0..16 {
+        swarm.connect(number, &of_network(1, u16::from(number))).expect("room");
+    }
+    swarm.connect(20, &of_network(2, 1)).expect("a place");
+    swarm.connect(21, &of_network(3, 1)).expect("a place");
+    assert_eq!(swarm.stats().closing, 2);
+    assert_eq!(swarm.connect(22, &of_network(4, 1)), Err(Exceeded::Connections { max: 16 }));
+    let closing = swarm.closes();
+    swarm.closed(closing[0]);
+    swarm.connect(22, &of_network(4, 1)).expect("a place");
+}
+
+#[test]
+fn with_little_room_idle_connections_above_the_share_are_closed_and_those_within_it_stay() {
+    let (mut swarm, hand, activity) = watching(|config| config.connections_max = 64);
+    let nat: Vec<_> =
+        (0..10).map(|number| swarm.connect(number, &of_network(1, u16::from(number))).expect("room")).collect();
+    let attacker: Vec<_> =
+        (0..37).map(|number| swarm.connect(number, &of_network(2, u16::from(number))).expect("room")).collect();
+    let meter = activity.opened(attacker[0]);
+    let _stream = meter.used_stream();
+    hand.store(10_000, Ordering::Relaxed);
+    assert_eq!(swarm.closes(), [], "there is room");
+    let newcomer = swarm.connect(200, &of_network(3, 1)).expect("room");
+    // Above three quarters, idle for ten seconds, and of the largest network.
+    let closed = swarm.closes();
+    assert_eq!(closed, attacker[1..2]);
+    assert!(nat.iter().chain([&newcomer]).all(|id| !closed.contains(id)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever the others do, a newcomer within its share gets in while somebody is above his, and who is within his share
+    /// is not displaced.
+    #[test]
+    fn a_newcomer_within_its_share_gets_in_and_nobody_within_his_is_displaced(
+        max in 8_usize..40,
+        actions in prop::collection::vec((0_u8..6, 0_u8..8, any::<prop::sample::Index>()), 1..300),
+    ) {
+        let (mut swarm, hand, activity) = watching(|config| {
+            config.connections_max = max;
+            config.connections_per_peer_max = usize::MAX;
+            config.idle_timeout = Duration::MAX;
+        });
+        let mut established: Vec<(u8, ConnectionId)> = Vec::new();
+        for (network, action, index) in actions {
+            let sizes: Vec<usize> =
+                (0..6).map(|its| established.iter().filter(|(network, _)| *network == its).count()).collect();
+            let size = sizes[usize::from(network)];
+            let holders = sizes.iter().filter(|size| **size > 0).count();
+            let share = (max / (holders + usize::from(size == 0) + 1)).max(1);
+            match action {
+                0..5 => {
+                    let came = swarm.connect(network, &Model::remote(network));
+                    let displaced = swarm.closes();
+                    let has_to_pay = sizes.iter().any(|size| *size > share);
+                    if established.len() < max || size < share && has_to_pay {
+                        prop_assert!(came.is_ok());
+                    }
+                    for id in displaced {
+                        let place = established.iter().position(|(_, its)| *its == id);
+                        let (loser, id) = established.swap_remove(place.expect("it was established"));
+                        let newcomers = usize::from(loser == network && came.is_ok());
+                        prop_assert!(sizes[usize::from(loser)] + newcomers > share);
+                        activity.closed(id);
+                        swarm.closed(id);
+                    }
+                    if let Ok(id) = came {
+                        activity.opened(id);
+                        established.push((network, id));
+                    }
+                }
+                5 if !established.is_empty() => {
+                    let (_, id) = established.swap_remove(index.index(established.len()));
+                    activity.closed(id);
+                    swarm.closed(id);
+                }
+                6 if !established.is_empty() => activity.note_use(established[index.index(established.len())].1),
+                _ => drop(hand.fetch_add(1_000, Ordering::Relaxed)),
+            }
+            prop_assert!(established.len() <= max);
+            prop_assert_eq!(swarm.stats().established, established.len());
+        }
+        established.into_iter().for_each(|(_, id)| swarm.closed(id));
+        prop_assert!(swarm.behaviour.is_empty());
+    }
 }
 
 #[test]
@@ -395,7 +628,7 @@ impl Model {
     fn room(&self, network: u8) -> Result<(), Exceeded> {
         let of_network = self.established.iter().filter(|(_, _, its)| *its == network).count();
         let (per_prefix, total) = (self.config.connections_per_prefix_max, self.config.connections_max);
-        if network > 0 && of_network >= per_prefix {
+        if of_network >= per_prefix {
             Err(Exceeded::ConnectionsPerPrefix { max: per_prefix })
         } else if self.established.len() >= total {
             Err(Exceeded::Connections { max: total })
@@ -407,7 +640,7 @@ impl Model {
     fn may_come(&mut self, network: u8) -> Result<(), Exceeded> {
         let of_network = self.pending.iter().filter(|(_, its)| *its == network).count();
         let (per_prefix, total) = (self.config.pending_per_prefix_max, self.config.pending_max);
-        let result = if network > 0 && of_network >= per_prefix {
+        let result = if of_network >= per_prefix {
             Err(Exceeded::PendingPerPrefix { max: per_prefix })
         } else if self.pending.len() >= total {
             Err(Exceeded::Pending { max: total })
@@ -537,6 +770,7 @@ proptest! {
             connections_per_prefix_max: per_prefix,
             pending_max: 2 * pending,
             pending_per_prefix_max: pending_per_prefix,
+            ..Config::default()
         };
         let mut swarm = Swarm { behaviour: Behaviour::new(config.clone()), next: 0 };
         let mut model = Model { config, ..Model::default() };

@@ -7,6 +7,7 @@ use std::{
     hash::BuildHasher as _,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::FutureExt as _;
@@ -14,8 +15,8 @@ use futures_timer::Delay;
 use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
-    THandlerInEvent, THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
+    THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use rendezvous_core::{
     Time,
@@ -25,12 +26,16 @@ use rendezvous_store::{LoadError, Opened, Store};
 use rendezvous_wire::{Dialect, Dialects, Namespace};
 
 use super::{
+    budget::{Exceeded, Resource},
     config::Config,
-    handler::{Handler, Notice, Told},
-    shared::{Shared, ShellStats},
+    handler::{Handler, Negotiations, Notice, Told},
+    shared::{Counters, Shared, ShellStats},
     writer::Writer,
 };
-use crate::prefix::prefix_of;
+use crate::{activity::Activity, prefix::origin_of};
+
+/// Time between two searches for connections with many streams in negotiation.
+const SEARCH_PERIOD: Duration = Duration::from_millis(100);
 
 /// A rendezvous point: serves `/rendezvous/1.0.0` to all who connect, and other dialects from the same registry where they
 /// are switched on ([`Config::dialects`], [`Self::serve`]).
@@ -56,14 +61,18 @@ pub struct Behaviour {
     _writer: Option<Writer>,
     /// Connected peers, with their connections and what their agent version tells.
     peers: HashMap<PeerId, Connected>,
+    activity: Activity,
     /// Connections that are to be told.
     to_tell: VecDeque<(PeerId, ConnectionId, Told)>,
+    to_close: VecDeque<(PeerId, ConnectionId)>,
+    /// When connections with many streams in negotiation may be searched for again.
+    next_search: Time,
     timer: Option<(Time, Delay)>,
 }
 
 #[derive(Debug, Default)]
 struct Connected {
-    connections: Vec<ConnectionId>,
+    connections: Vec<(ConnectionId, Arc<Negotiations>)>,
     /// The outer `None` while the agent version is not known.
     reads: Option<Option<Reads>>,
 }
@@ -104,7 +113,17 @@ impl Behaviour {
     }
 
     fn with(shared: Arc<Shared>, writer: Option<Writer>) -> Self {
-        Self { shared, _writer: writer, peers: HashMap::new(), to_tell: VecDeque::new(), timer: None }
+        let activity = Activity::default();
+        Self {
+            shared,
+            _writer: writer,
+            peers: HashMap::new(),
+            activity,
+            to_tell: VecDeque::new(),
+            to_close: VecDeque::new(),
+            next_search: Time::from_unix_millis(0),
+            timer: None,
+        }
     }
 
     /// Tells the agent version of a connected peer, as identify reports it: it shows which flavours of record the peer
@@ -116,7 +135,7 @@ impl Behaviour {
         if connected.reads.replace(reads) == Some(reads) {
             return;
         }
-        let told = connected.connections.iter().map(|&connection| (peer, connection, Told::Agent(reads)));
+        let told = connected.connections.iter().map(|(connection, _)| (peer, *connection, Told::Agent(reads)));
         self.to_tell.extend(told);
         self.wake();
     }
@@ -131,7 +150,8 @@ impl Behaviour {
             return false;
         }
         for (&peer, connected) in &self.peers {
-            self.to_tell.extend(connected.connections.iter().map(|&connection| (peer, connection, Told::Dialects)));
+            self.to_tell
+                .extend(connected.connections.iter().map(|(connection, _)| (peer, *connection, Told::Dialects)));
         }
         self.wake();
         true
@@ -147,6 +167,13 @@ impl Behaviour {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.lock().stats()
+    }
+
+    /// When the connections are used: to be handed to [`limits::Behaviour::watch`](crate::limits::Behaviour::watch), so that
+    /// idle connections are closed.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        self.activity.clone()
     }
 
     /// What the shell has met, and what it holds.
@@ -198,8 +225,50 @@ impl Behaviour {
 
     fn connected(&mut self, peer: PeerId, connection: ConnectionId, remote: &Multiaddr) -> Handler {
         let connected = self.peers.entry(peer).or_default();
-        connected.connections.push(connection);
-        Handler::new(peer, prefix_of(remote), self.shared.clone(), connected.reads)
+        let reads = connected.reads;
+        let origin = origin_of(&self.shared.config.exempt, remote);
+        let handler = Handler::new(peer, origin, self.shared.clone(), self.activity.opened(connection), reads);
+        connected.connections.push((connection, handler.negotiations()));
+        handler
+    }
+
+    /// Closes connections while there are too many streams in negotiation: those with most of them, of the origins above
+    /// their share.
+    fn close_negotiating(&mut self) {
+        let budgets = self.shared.budgets.clone();
+        let mut excess = budgets.excess(Resource::Negotiations);
+        let now = self.shared.clock.now();
+        // The search looks at all connections.
+        if excess == 0 || now < self.next_search {
+            return;
+        }
+        self.next_search = now + SEARCH_PERIOD;
+        let mut closable = Vec::new();
+        for (&peer, connected) in &self.peers {
+            for (connection, negotiations) in &connected.connections {
+                if negotiations.is_closing() {
+                    excess = excess.saturating_sub(negotiations.count());
+                    continue;
+                }
+                let above_share = negotiations.member().above_share(Resource::Negotiations);
+                if above_share > 0 && negotiations.count() > 0 {
+                    closable.push((above_share, negotiations.count(), peer, *connection, negotiations.clone()));
+                }
+            }
+        }
+        closable.sort_unstable_by_key(|(above_share, count, ..)| Reverse((*above_share, *count)));
+        for (above_share, count, peer, connection, negotiations) in closable {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(count.min(above_share));
+            Counters::count(&self.shared.counters.negotiating_closed);
+            let what = "connections are closed that have too many streams in negotiation";
+            let origin = negotiations.member().origin();
+            self.shared.note_exceeded("streams.negotiating_max", origin, Exceeded::Share, what);
+            negotiations.set_closing();
+            self.to_close.push_back((peer, connection));
+        }
     }
 
     /// Takes out what has ended, and sets the timer for what ends next.
@@ -281,8 +350,9 @@ impl NetworkBehaviour for Behaviour {
             },
             _ => return,
         };
+        self.activity.closed(connection);
         if let Some(connected) = self.peers.get_mut(&peer) {
-            connected.connections.retain(|known| *known != connection);
+            connected.connections.retain(|(known, _)| *known != connection);
             if connected.connections.is_empty() {
                 self.peers.remove(&peer);
             }
@@ -298,6 +368,11 @@ impl NetworkBehaviour for Behaviour {
         if let Some((peer_id, connection, told)) = self.to_tell.pop_front() {
             let event = Notice(told);
             return Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event });
+        }
+        self.close_negotiating();
+        if let Some((peer_id, connection)) = self.to_close.pop_front() {
+            let connection = CloseConnection::One(connection);
+            return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
         }
         self.poll_expiry(cx);
         if self.shared.config.server.events_max > 0

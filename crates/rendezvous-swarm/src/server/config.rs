@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use rendezvous_core::server::ServerConfig;
+use rendezvous_core::server::{ExemptNetworks, ServerConfig};
 use rendezvous_wire::{Dialects, frame};
 
 use crate::clock::SPAN_MAX;
@@ -44,6 +44,16 @@ pub const PAGES_BYTES_MAX: usize = 256 << 20;
 /// much again for those that are longer.
 pub const REQUESTS_BYTES_MAX: usize = 512 << 20;
 
+/// Requests of one stream that may wait behind one: rust-libp2p, go, js and nim send the next one when they have the answer.
+pub const PIPELINED_REQUESTS_MAX: usize = 128;
+
+/// Bytes that may wait behind a request of the same stream: 512 requests of ordinary size, or the longest one.
+pub const PIPELINED_BYTES_MAX: usize = 64 << 10;
+
+/// Streams in negotiation on all connections together: 128 connections with the most that a swarm allows each. A
+/// negotiation lasts a round trip.
+pub const NEGOTIATING_MAX: usize = 1 << 14;
+
 /// Time for the protocol of a stream to be negotiated.
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -60,26 +70,48 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// Streams in flight on one connection; another one is reset. Default [`STREAMS_PER_CONNECTION_MAX`].
     pub streams_per_connection_max: usize,
-    /// Streams in flight on all connections together; another one is reset. Default [`STREAMS_MAX`].
+    /// Streams in flight on all connections together. Default [`STREAMS_MAX`].
+    ///
+    /// The share of each IP prefix is this number divided by the prefixes that have streams, plus one. From three quarters
+    /// on, prefixes above their share lose idle streams, the longest idle ones first. At the total, a new stream of a prefix
+    /// within its share takes the place of one of the prefix with most; another one is reset.
     pub streams_max: usize,
     /// Answers to DISCOVER that one connection may have under way, at least one; others wait. Default
     /// [`PAGES_PER_CONNECTION_MAX`].
     pub pages_per_connection_max: usize,
     /// Bytes of the answers to DISCOVER that all connections together may have under way, from the lookup until they are
-    /// written; others are refused with [`Refusal::Overloaded`](super::Refusal::Overloaded). During its lookup an answer
-    /// counts as [`ServerConfig::page_bytes_max`], and for one such answer there is always room. The buffers take
-    /// up to twice that, and 4 KiB each. Default [`PAGES_BYTES_MAX`].
+    /// written. During its lookup an answer counts as what it can need, at most [`ServerConfig::page_bytes_max`], and for
+    /// one such answer there is always room. The buffers take up to twice that, and 4 KiB each. Default [`PAGES_BYTES_MAX`].
+    ///
+    /// Above half of it pages get shorter. An IP prefix within its share, which is as that of [`Self::streams_max`], has
+    /// pages of at least 40 KiB in any case: where there is no room, streams of prefixes above their share are reset. A prefix above its
+    /// share is refused with [`Refusal::Overloaded`](super::Refusal::Overloaded) in the last eighth.
     pub pages_bytes_max: usize,
-    /// Bytes of requests that are not complete, on all connections together, counted in chunks of 4 KiB; a stream that would
-    /// hold more is reset. Requests that come whole, as most do, count for nothing. Default [`REQUESTS_BYTES_MAX`].
+    /// Bytes of requests that are not complete, or that wait behind another one of their stream, on all connections together,
+    /// counted in chunks of 4 KiB. Requests that come whole, as most do, count for nothing. At the total, a stream of a
+    /// prefix above its share is reset. Default [`REQUESTS_BYTES_MAX`].
     pub requests_bytes_max: usize,
+    /// Requests that may wait behind one of the same stream; a stream with more is reset. At least 6 are needed by clients
+    /// that pipeline. Default [`PIPELINED_REQUESTS_MAX`].
+    pub pipelined_requests_max: usize,
+    /// Bytes that may wait behind a request of the same stream, or [`Self::request_bytes_max`] and 4 KiB if that is more; a
+    /// stream with more is reset. Default [`PIPELINED_BYTES_MAX`].
+    pub pipelined_bytes_max: usize,
+    /// Streams on all connections together whose protocol, this or another one, is being negotiated. The swarm accepts up
+    /// to 128 for each connection; when they are more than this in total, connections of IP prefixes above their share
+    /// are closed, those with most such streams first. Default [`NEGOTIATING_MAX`].
+    pub negotiating_max: usize,
+    /// Networks without a share per IP prefix: behind a proxy or a container bridge every client has the same prefix.
+    /// Totals and bounds per connection apply to them. Default none.
+    pub exempt: ExemptNetworks,
     /// Requests that one stream may carry, after which it is closed. Default `None`: as many as come.
     pub requests_per_stream_max: Option<NonZeroU32>,
     /// Time for a frame, from its first byte to its last. Default [`FRAME_TIMEOUT`].
     pub frame_timeout: Duration,
     /// Time that a stream may be silent between frames. Default [`IDLE_TIMEOUT`].
     pub idle_timeout: Duration,
-    /// Time for each begun [`WRITE_BYTES`] of an answer to be taken. Default [`WRITE_TIMEOUT`].
+    /// Time for each begun [`WRITE_BYTES`] of an answer to be taken. While more than half of [`Self::pages_bytes_max`] is
+    /// taken it is less for prefixes above their share: down to a tenth when all of it is. Default [`WRITE_TIMEOUT`].
     pub write_timeout: Duration,
     /// Time for the store to take a registration, after which it is refused with `E_INTERNAL_ERROR`; it may be carried out
     /// all the same. Default [`COMMIT_TIMEOUT`].
@@ -97,6 +129,10 @@ impl Default for Config {
             pages_per_connection_max: PAGES_PER_CONNECTION_MAX,
             pages_bytes_max: PAGES_BYTES_MAX,
             requests_bytes_max: REQUESTS_BYTES_MAX,
+            pipelined_requests_max: PIPELINED_REQUESTS_MAX,
+            pipelined_bytes_max: PIPELINED_BYTES_MAX,
+            negotiating_max: NEGOTIATING_MAX,
+            exempt: ExemptNetworks::default(),
             requests_per_stream_max: None,
             frame_timeout: FRAME_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,

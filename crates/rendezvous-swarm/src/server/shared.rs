@@ -12,17 +12,19 @@ use futures::{channel::oneshot, task::AtomicWaker};
 use libp2p_identity::PeerId;
 use rendezvous_core::{
     Time,
-    server::{Refusal, Register, Registered, Rejected, RequestReader, Requester, Server, Unregister, WakuReader},
+    server::{
+        Origin, Refusal, Register, Registered, Rejected, RequestReader, Requester, Server, Unregister, WakuReader,
+    },
 };
 use rendezvous_store::{LoadError, Opened, Store};
 use rendezvous_wire::{Dialect, Dialects, MessageType, Ttl};
 
 use super::{
-    budget::Budget,
+    budget::{Budgets, Exceeded, Resource},
     config::Config,
     writer::{Desk, Outcome},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, notices::Notices};
 
 /// Bytes of the length in front of a frame, at most.
 const FRAME_PREFIX_BYTES_MAX: usize = 10;
@@ -37,14 +39,9 @@ pub(super) struct Shared {
     dialects: AtomicU8,
     pub(super) config: Config,
     pub(super) clock: Clock,
-    /// Streams in flight.
-    pub(super) streams: Arc<Budget>,
-    /// Bytes of the answers to DISCOVER that are under way.
-    pub(super) pages: Arc<Budget>,
-    /// Bytes of requests that are not complete.
-    pub(super) requests: Arc<Budget>,
-    /// Most bytes of one of these.
-    pub(super) page_bytes_max: usize,
+    /// What all connections share.
+    pub(super) budgets: Arc<Budgets>,
+    notices: Notices,
     /// When the behaviour's timer goes off, in milliseconds as [`Time`] counts them.
     armed: AtomicU64,
     /// Wakes the behaviour: the timer is to go off earlier, or there are events.
@@ -75,7 +72,10 @@ pub(super) struct Counters {
     pub(super) spent_streams: AtomicU64,
     pub(super) pages_awaited: AtomicU64,
     pub(super) pages_refused: AtomicU64,
+    pub(super) pages_shrunk: AtomicU64,
     pub(super) requests_refused: AtomicU64,
+    pub(super) pipelined_refused: AtomicU64,
+    pub(super) negotiating_closed: AtomicU64,
     pub(super) agents_awaited: AtomicU64,
     pub(super) slow_commits: AtomicU64,
 }
@@ -90,8 +90,11 @@ pub struct ShellStats {
     pub streams_by_dialect: [u64; Dialect::ALL.len()],
     /// Streams reset because the connection had [`Config::streams_per_connection_max`].
     pub streams_refused: u64,
-    /// Streams reset because all connections together had [`Config::streams_max`].
+    /// Streams reset because all connections together had [`Config::streams_max`], and their IP prefix had its share.
     pub streams_refused_in_all: u64,
+    /// Streams reset because their IP prefix was above its share: idle ones near [`Config::streams_max`], and others where
+    /// somebody within the share needed room.
+    pub streams_evicted: u64,
     /// Streams closed because of a frame that is too long or none, or a message of no known type.
     pub bad_frames: u64,
     /// Streams closed because a frame was not complete within [`Config::frame_timeout`].
@@ -104,10 +107,18 @@ pub struct ShellStats {
     pub spent_streams: u64,
     /// Answers that waited because the connection had [`Config::pages_per_connection_max`] under way.
     pub pages_awaited: u64,
-    /// Answers refused because all connections together had [`Config::pages_bytes_max`] under way.
+    /// Answers refused because all connections together had [`Config::pages_bytes_max`] under way, and the requester's IP
+    /// prefix its share.
     pub pages_refused: u64,
+    /// Answers that had less room than they can need, because there was little.
+    pub pages_shrunk: u64,
     /// Streams reset because all connections together held [`Config::requests_bytes_max`] of requests that are not complete.
     pub requests_refused: u64,
+    /// Streams reset because more came behind a request that waited than [`Config::pipelined_requests_max`] or
+    /// [`Config::pipelined_bytes_max`].
+    pub pipelined_refused: u64,
+    /// Connections closed because all connections together had more streams in negotiation than [`Config::negotiating_max`].
+    pub negotiating_closed: u64,
     /// Answers that waited for the requester's agent version.
     pub agents_awaited: u64,
     /// Registrations refused because the store had not taken them within [`Config::commit_timeout`].
@@ -122,6 +133,10 @@ pub struct ShellStats {
     pub streams_open: usize,
     /// Bytes of the answers to DISCOVER that are under way, at this time.
     pub pages_bytes: usize,
+    /// Bytes of requests that are not complete or wait, at this time.
+    pub requests_bytes: usize,
+    /// Streams in negotiation on all connections together, at this time.
+    pub negotiating: usize,
 }
 
 impl Counters {
@@ -144,7 +159,10 @@ impl Counters {
             spent_streams: read(&self.spent_streams),
             pages_awaited: read(&self.pages_awaited),
             pages_refused: read(&self.pages_refused),
+            pages_shrunk: read(&self.pages_shrunk),
             requests_refused: read(&self.requests_refused),
+            pipelined_refused: read(&self.pipelined_refused),
+            negotiating_closed: read(&self.negotiating_closed),
             agents_awaited: read(&self.agents_awaited),
             slow_commits: read(&self.slow_commits),
             commits: read(&desk.commits),
@@ -182,10 +200,13 @@ impl Shared {
     fn with(config: Config, clock: Clock, server: Server) -> Self {
         let page_bytes_max = server.page_bytes_max() + FRAME_PREFIX_BYTES_MAX;
         Self {
-            streams: Arc::new(Budget::new(config.streams_max)),
-            pages: Arc::new(Budget::new(config.pages_bytes_max.max(page_bytes_max))),
-            requests: Arc::new(Budget::new(config.requests_bytes_max)),
-            page_bytes_max,
+            budgets: Arc::new(Budgets::new(
+                config.streams_max,
+                config.pages_bytes_max.max(page_bytes_max),
+                config.requests_bytes_max,
+                config.negotiating_max,
+            )),
+            notices: Notices::default(),
             reader: server.reader(),
             waku_reader: server.waku_reader(),
             dialects: AtomicU8::new(config.dialects.bits()),
@@ -201,8 +222,15 @@ impl Shared {
 
     /// What the shell has met, and what it holds.
     pub(super) fn shell_stats(&self) -> ShellStats {
-        let (streams_open, pages_bytes) = (self.streams.used(), self.pages.used());
-        ShellStats { streams_open, pages_bytes, ..self.counters.snapshot(&self.desk) }
+        let budgets = &self.budgets;
+        ShellStats {
+            streams_evicted: budgets.evicted.load(Ordering::Relaxed),
+            streams_open: budgets.used(Resource::Streams),
+            pages_bytes: budgets.used(Resource::PageBytes),
+            requests_bytes: budgets.used(Resource::RequestBytes),
+            negotiating: budgets.used(Resource::Negotiations),
+            ..self.counters.snapshot(&self.desk)
+        }
     }
 
     /// The point, for as short as can be. A panic under the lock would be a bug of ours; it must not take the other
@@ -256,9 +284,23 @@ impl Shared {
         self.with_server(|server, _| server.handle_rejected(peer, rejected));
     }
 
+    /// Logs that a limit was met. `setting` is the setting that changes it.
+    pub(super) fn note_limit(&self, setting: &'static str, origin: Origin, what: &str) {
+        self.notices.limit(self.clock.now(), setting, origin, what);
+    }
+
+    /// Logs that a total was used up, or the share of it.
+    pub(super) fn note_exceeded(&self, setting: &'static str, origin: Origin, exceeded: Exceeded, what: &str) {
+        match exceeded {
+            Exceeded::Share => self.notices.share(self.clock.now(), setting, origin, what),
+            Exceeded::Total => self.notices.limit(self.clock.now(), setting, origin, what),
+        }
+    }
+
     /// Refuses a DISCOVER because there is no room for its answer.
-    pub(super) fn refuse_page(&self, peer: &PeerId) -> Refusal {
+    pub(super) fn refuse_page(&self, peer: &PeerId, origin: Origin, exceeded: Exceeded) -> Refusal {
         Counters::count(&self.counters.pages_refused);
+        self.note_exceeded("streams.pages_bytes_max", origin, exceeded, "DISCOVERs are refused");
         let rejected = Rejected { kind: Some(MessageType::Discover), refusal: Refusal::Overloaded };
         self.note_rejected(peer, &rejected);
         rejected.refusal

@@ -116,8 +116,8 @@ fn an_answer_never_leaves_before_its_change_is_durable() {
     let point = Point::new(Config::default());
     let peer = Peer::numbered(1, point.shared.clone());
     let stream = Said::new(&[register(&peer.record()), DISCOVER]);
-    let (session, served) = (peer.session(), stream.clone());
-    let serving = thread::spawn(move || block_on(session.serve(served)));
+    let (session, served, slot) = (peer.session(), stream.clone(), peer.slot());
+    let serving = thread::spawn(move || block_on(session.serve(served, slot)));
     assert_eq!(point.entered.recv(), Ok(1));
     // The store has it and has not returned: nothing is answered, and nobody finds it, yet others are served.
     assert_eq!(stream.heard(), []);
@@ -133,7 +133,7 @@ fn what_comes_while_the_store_writes_is_written_together() {
     let point = Point::new(Config::default());
     let peers: Vec<_> = (0..PEERS).map(|number| Peer::numbered(number + 1, point.shared.clone())).collect();
     let streams: Vec<_> = peers.iter().map(|peer| Said::new(&[register(&peer.record())])).collect();
-    let serving = peers.iter().zip(&streams).map(|(peer, stream)| peer.session().serve(stream.clone()));
+    let serving = peers.iter().zip(&streams).map(|(peer, stream)| peer.session().serve(stream.clone(), peer.slot()));
     let all = join_all(serving);
     block_on(futures::future::join(all, async {
         // By now all have been asked for; the store holds the first group.

@@ -10,6 +10,7 @@ mod order;
 mod peers;
 mod prefixes;
 mod sample;
+mod sizes;
 mod slab;
 mod slot;
 mod table;
@@ -29,6 +30,7 @@ use self::{
     order::Order,
     peers::{Context, Peers},
     prefixes::Prefixes,
+    sizes::Sizes,
     slab::Slab,
     slot::{Slot, write_dual},
     wheel::{Tick, Wheel},
@@ -91,6 +93,7 @@ pub(crate) struct Registry {
     wheel: Wheel,
     epoch: Time,
     record_bytes: u64,
+    sizes: Sizes,
     /// Reused to put two records together.
     scratch: Vec<u8>,
     keys: Keys,
@@ -109,6 +112,7 @@ impl Registry {
             wheel: Wheel::new(),
             epoch,
             record_bytes: 0,
+            sizes: Sizes::new(),
             scratch: Vec::new(),
             keys,
         }
@@ -162,6 +166,19 @@ impl Registry {
     /// Number of registrations in a namespace.
     pub(crate) fn count_in(&self, namespace: &str) -> usize {
         self.namespaces.find(namespace).map_or(0, |index| self.namespaces.at(index).count as usize)
+    }
+
+    /// Bytes of the records in a namespace, or in all.
+    pub(crate) fn record_bytes_in(&self, namespace: Option<&str>) -> u64 {
+        match namespace {
+            None => self.record_bytes,
+            Some(name) => self.namespaces.find(name).map_or(0, |index| self.namespaces.at(index).record_bytes),
+        }
+    }
+
+    /// Bytes that no record exceeds.
+    pub(crate) fn largest_record_bytes(&self) -> usize {
+        self.sizes.largest()
     }
 
     /// Whether the peer's registration has a record of this flavour.
@@ -291,7 +308,7 @@ impl Registry {
         };
         slot.set_position(position);
         let index = self.slots.insert(slot);
-        self.record_bytes += record.bytes.len() as u64;
+        self.count_records(namespace, [0; 2], lens);
         self.namespaces.at_mut(namespace).count += 1;
         let context = Context { slots: &self.slots, blobs: &self.blobs };
         self.peers.insert(context, self.slots[index].peer(&self.blobs), index);
@@ -308,7 +325,7 @@ impl Registry {
     /// Puts a record into the place of the one of its flavour. The slot must not be linked.
     fn replace(&mut self, index: u32, record: Record<'_>, position: u64, deadline: Tick) {
         let slot = &self.slots[index];
-        self.record_bytes -= slot.record_bytes() as u64;
+        let (namespace, old_lens) = (slot.namespace, slot.lens);
         let other = slot.record(record.flavour.other(), &self.blobs);
         let mut lens = [0_u16; 2];
         lens[record.flavour.index()] = record.bytes.len() as u16;
@@ -332,8 +349,19 @@ impl Registry {
         slot.deadline = ends;
         slot.peer_start = peer_start as u16;
         slot.set_position(position);
-        self.record_bytes += slot.record_bytes() as u64;
+        self.count_records(namespace, old_lens, lens);
         self.blobs.remove(old_blob);
+    }
+
+    /// Counts the bytes of a registration's records, by the lengths that they had and those that they have.
+    fn count_records(&mut self, namespace: u32, old_lens: [u16; 2], lens: [u16; 2]) {
+        let bytes_of = |lens: [u16; 2]| lens.into_iter().map(u64::from).sum::<u64>();
+        let of_namespace = &mut self.namespaces.at_mut(namespace).record_bytes;
+        for total in [&mut self.record_bytes, of_namespace] {
+            *total = *total + bytes_of(lens) - bytes_of(old_lens);
+        }
+        self.sizes.remove(old_lens);
+        self.sizes.add(lens);
     }
 
     /// Withdraws a registration; whether there was one.
@@ -464,10 +492,12 @@ impl Registry {
         let blob = self.blobs.insert(&self.scratch);
         let slot = &mut self.slots[index];
         let old_blob = core::mem::replace(&mut slot.blob, blob);
-        self.record_bytes -= u64::from(slot.lens[other]);
+        let old_lens = slot.lens;
         slot.lens[other] = 0;
+        let lens = slot.lens;
         slot.deadline = deadline;
         slot.peer_start = peer_start as u16;
+        self.count_records(namespace, old_lens, lens);
         self.blobs.remove(old_blob);
         self.wheel.insert(&mut self.slots, index);
     }
@@ -475,10 +505,10 @@ impl Registry {
     fn remove_slot(&mut self, index: u32) {
         self.unlink(index);
         let slot = &self.slots[index];
-        let (blob, namespace, prefix) = (slot.blob, slot.namespace, slot.prefix);
-        self.record_bytes -= slot.record_bytes() as u64;
+        let (blob, namespace, prefix, lens) = (slot.blob, slot.namespace, slot.prefix, slot.lens);
         let context = Context { slots: &self.slots, blobs: &self.blobs };
         self.peers.remove(context, slot.peer(&self.blobs), index);
+        self.count_records(namespace, lens, [0; 2]);
         self.namespaces.at_mut(namespace).count -= 1;
         self.namespaces.remove_if_empty(namespace);
         self.prefixes.release(prefix);

@@ -14,6 +14,8 @@ pub(super) struct Entry {
     pub(super) orders: [Order; 2],
     /// Registrations in it.
     pub(super) count: u32,
+    /// Bytes of their records.
+    pub(super) record_bytes: u64,
 }
 
 impl Entry {
@@ -68,7 +70,7 @@ impl Namespaces {
         if let Some(index) = self.find(name.as_str()) {
             return index;
         }
-        let entry = Entry { name: name.clone(), orders: [const { Order::new() }; 2], count: 0 };
+        let entry = Entry { name: name.clone(), orders: [const { Order::new() }; 2], count: 0, record_bytes: 0 };
         let index = match self.free.pop() {
             Some(index) => {
                 self.entries[index as usize] = Some(entry);
