@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     keeper::{Keeper, Stay},
     listing::{self, Found, Told},
-    output::{self, Output},
+    output::{self, CLIENT_BACKLOG, Output},
     poller::{self, Polled, Poller},
     session::Event,
     signals::Signals,
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: args::ClientRun) -> Result<(), Error> {
     let stay = if args.no_refresh { Stay::Unrefreshed } else { Stay::Refreshed };
     let namespace = args.registration.namespace.clone();
     let every = Duration::from_secs(args.every);
-    let (config, output) = (poller::config(every), Output::new(args.json));
+    let (config, output) = (poller::config(every), Output::queued(args.json, CLIENT_BACKLOG)?);
     let keeper = Keeper::start(&args.client, args.registration, stay, config, output).await?;
     let poller = Poller::new(Some(namespace), every, false);
     let mut member = Member {

@@ -15,7 +15,7 @@ use crate::{
     args,
     error::Error,
     listing::{self, Found},
-    output::{self, Output, count},
+    output::{self, CLIENT_BACKLOG, Output, count},
     poller::{self, FOLLOWED_MAX, Poller},
     session::{Event, Outcome, Session},
     signals::Signals,
@@ -192,21 +192,25 @@ async fn next_page(
 /// Goes on until a signal.
 async fn watch(args: args::Discover, every: Duration) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
-    let mut output = Output::new(args.json);
+    let mut output = Output::lossless(args.json, CLIENT_BACKLOG)?;
     let (mut session, _) = Session::start_with(&args.client, poller::config(every))?;
     let mut poller = Poller::new((!args.all).then_some(args.namespace), every, args.fresh);
     poller.poll(&mut session);
-    while !output.is_closed() {
-        tokio::select! {
-            event = session.next() => {
-                if let Event::Rendezvous(event) = event? {
-                    poller.on_event(&mut session, &mut output, event)?;
-                }
-            }
+    loop {
+        // A reader that is behind holds the polls up, and the signals not.
+        let next = async {
+            output.has_room().await;
+            session.next().await
+        };
+        let event = tokio::select! {
+            event = next => event?,
+            ended = output.is_useless() => return ended,
             signal = signals.next() => return signal.map_err(Error::Start),
+        };
+        if let Event::Rendezvous(event) = event {
+            poller.on_event(&mut session, &mut output, event)?;
         }
     }
-    Ok(())
 }
 
 fn summarise(number: u64, namespace: Option<&Namespace>, skipped: &Skipped) {

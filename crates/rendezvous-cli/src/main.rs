@@ -8,6 +8,7 @@ mod args;
 mod client;
 mod completions;
 mod config;
+mod descriptors;
 mod discover;
 mod error;
 mod help;
@@ -15,7 +16,9 @@ mod inspect;
 mod keeper;
 mod key;
 mod key_command;
+mod line_queue;
 mod listing;
+mod logging;
 mod node;
 mod output;
 mod poller;
@@ -27,22 +30,20 @@ mod stats;
 mod store;
 mod unregister;
 
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     args::{Cli, Command, NetworkCommand},
     error::Error,
 };
 
-/// What `--verbose` logs: this project's crates.
-const VERBOSE: &str =
-    "rendezvous=debug,rendezvous_core=debug,rendezvous_record=debug,rendezvous_store=debug,rendezvous_swarm=debug";
+/// After a burst of connections the C library keeps most of the memory that they had used; jemalloc's background threads
+/// return it to the system within ten seconds. The figures are in ARCHITECTURE.md.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -56,14 +57,19 @@ fn main() -> ExitCode {
         }
         Err(help) => help.exit(),
     };
-    start_log(cli.verbose);
-    match run(cli.command) {
+    let is_point = matches!(cli.command, Command::Network(NetworkCommand::Serve(_)));
+    let default = if is_point { logging::Default::Warnings } else { logging::Default::Nothing };
+    logging::start(cli.verbose, default);
+    let code = match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);
             ExitCode::from(error.exit_code())
         }
-    }
+    };
+    logging::report_suppressed(true);
+    output::finish();
+    code
 }
 
 fn run(command: Command) -> Result<(), Error> {
@@ -88,16 +94,4 @@ fn run(command: Command) -> Result<(), Error> {
     // A name that is still being looked up does not hold the exit.
     runtime.shutdown_background();
     result
-}
-
-fn start_log(is_verbose: bool) {
-    let is_refined = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some();
-    if is_verbose || is_refined {
-        let filter = if is_refined { EnvFilter::from_default_env() } else { EnvFilter::new(VERBOSE) };
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal())
-            .init();
-    }
 }

@@ -11,7 +11,7 @@ use crate::{
     args,
     error::Error,
     keeper::{Keeper, Stay},
-    output::Output,
+    output::{CLIENT_BACKLOG, Output},
     session::{Event, Outcome},
     signals::Signals,
 };
@@ -24,7 +24,8 @@ pub(crate) async fn run(args: args::Register) -> Result<(), Error> {
     // Before anything can be registered that a signal would leave behind.
     let signals = if args.once { None } else { Some(Signals::listen()?) };
     let how = if args.once { Stay::Once } else { Stay::Refreshed };
-    let output = Output::new(args.json);
+    // Whoever stays registered is not stopped by a reader that does not read.
+    let output = if args.once { Output::new(args.json) } else { Output::queued(args.json, CLIENT_BACKLOG)? };
     let keeper = Keeper::start(&args.client, args.registration, how, ClientConfig::default(), output).await?;
     match signals {
         Some(signals) => stay(keeper, signals).await,

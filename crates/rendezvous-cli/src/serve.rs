@@ -21,16 +21,17 @@ use tokio::{
 use crate::{
     address, args,
     config::{Config, DIALECTS, Environment, Settings},
+    descriptors,
     error::Error,
-    key,
+    key, logging,
     node::{self, Change, Listeners},
-    output::{self, Output},
+    output::{self, Output, SERVE_BACKLOG},
     signals::{HangUps, Signals},
-    stats::{Snapshot, Style},
+    stats::{Snapshot, Style, Unwritten},
     store,
 };
 
-/// How often the store is looked at for a failure.
+/// How often the store is looked at for a failure, and the log for suppressed lines.
 const STORE_LOOK: Duration = Duration::from_secs(1);
 
 /// Longest time for closing the connections at the end.
@@ -75,15 +76,20 @@ enum Told {
 
 pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
     let mut config = Config::load(args.config.as_deref(), &Environment::of_process(), &args.flags)?;
-    let settings = &config.settings.clone();
-    let key_file = settings.key_file()?;
-    let mut output = Output::new(settings.json);
+    let settings = &mut config.settings.clone();
+    settings.key_file()?;
     if args.check_config {
-        return config.print(&mut output);
+        return config.print(&mut Output::new(settings.json));
     }
+    let output = Output::queued(settings.json, SERVE_BACKLOG)?;
+    if let Some(lowered) = config.lowered(descriptors::raise()) {
+        output::note(lowered);
+        lowered.apply(&mut settings.connections.limits);
+    }
+    let settings = &*settings;
     let mut signals = Signals::listen()?;
     let mut hang_ups = HangUps::listen()?;
-    let key = key::load_or_create(Some(key_file))?;
+    let key = key::load_or_create(Some(settings.key_file()?))?;
     let (rendezvous, kept) = open(settings).await?;
     let guard = guard(settings);
     let swarm = node::swarm(&key.keypair, &guard, |keypair| Behaviour {
@@ -96,6 +102,7 @@ pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
     let mut point = Point { swarm, output, last: Snapshot::default(), style, failure: None };
     let mut listeners = point.listen(settings).await?;
     point.say_start(&listeners, kept.as_ref())?;
+    point.output.is_started().await;
 
     let every = settings.statistics.interval;
     let mut ticks = interval_at(Instant::now() + every, every);
@@ -106,7 +113,10 @@ pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
         tokio::select! {
             event = point.swarm.select_next_some() => point.on_event(&mut listeners, event)?,
             _ = ticks.tick() => point.say_statistics()?,
-            _ = looks.tick() => point.look_at_store(),
+            _ = looks.tick() => {
+                point.look_at_store();
+                logging::report_suppressed(false);
+            }
             () = hang_ups.next() => point.reload(&args, &mut config)?,
             signal = signals.next() => {
                 signal.map_err(Error::Start)?;
@@ -251,7 +261,9 @@ impl Point {
             return Ok(());
         }
         let top = rendezvous.namespaces(self.style.namespaces_max());
-        let now = Snapshot::new(stats, connections, shell, top, self.style);
+        let [stdout_lines, stderr_lines] = output::dropped();
+        let unwritten = Unwritten { stdout_lines, stderr_lines, log_lines: logging::suppressed() };
+        let now = Snapshot::new(stats, connections, shell, top, self.style).with_unwritten(unwritten);
         self.output.result(&now, &now)?;
         self.last = now;
         self.output.flush()
@@ -300,6 +312,8 @@ fn store_line(kept: Option<&Kept>) -> String {
 fn guard(settings: &Settings) -> Guard {
     let mut config = rendezvous_host::Config::default();
     config.handshake_timeout = settings.connections.handshake_timeout;
+    // A handshake over TCP has a descriptor, and the setting may have been lowered for want of those.
+    config.handshakes_max = config.handshakes_max.min(settings.connections.limits.pending_max);
     Guard::new(config)
 }
 

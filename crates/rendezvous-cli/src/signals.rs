@@ -1,8 +1,14 @@
 //! The signals that end a command, and the one that has `serve` read its settings again.
 
-use std::io;
+use std::{io, time::Duration};
 
-use crate::error::{Error, INTERRUPTED};
+use crate::{
+    error::{Error, INTERRUPTED},
+    output,
+};
+
+/// Longest wait for the output after the second signal.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(100);
 
 /// Ctrl-C and SIGTERM.
 #[derive(Debug)]
@@ -44,6 +50,8 @@ impl Signals {
     pub(crate) fn end_at_next(mut self) {
         tokio::spawn(async move {
             if self.next().await.is_ok() {
+                // A moment for what has just been queued, and none for a reader that does not read.
+                output::finish_within(LAST_WORDS_MAX);
                 std::process::exit(INTERRUPTED.into());
             }
         });

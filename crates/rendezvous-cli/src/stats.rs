@@ -38,12 +38,22 @@ impl Style {
     }
 }
 
+/// What this process did not write, since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unwritten {
+    pub(crate) stdout_lines: u64,
+    pub(crate) stderr_lines: u64,
+    /// Lines of the log above the limit of their place in the code.
+    pub(crate) log_lines: u64,
+}
+
 /// What a point holds, and what has happened since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     stats: Stats,
     connections: limits::Stats,
     shell: ShellStats,
+    unwritten: Unwritten,
     /// The fullest namespaces, the fullest first.
     top: Vec<(Namespace, u32)>,
     style: Style,
@@ -58,11 +68,17 @@ impl Snapshot {
         top: Vec<(Namespace, u32)>,
         style: Style,
     ) -> Self {
-        Self { stats, connections, shell, top, style }
+        Self { stats, connections, shell, unwritten: Unwritten::default(), top, style }
+    }
+
+    /// The same with what was not written.
+    pub(crate) fn with_unwritten(self, unwritten: Unwritten) -> Self {
+        Self { unwritten, ..self }
     }
 
     /// Whether these are the statistics of the same state. Who comes and goes without a request does not change it, and
-    /// who is denied or cut does.
+    /// who is denied or cut does. Lines that are not written do not: else a statistics line that is dropped would call for
+    /// another one.
     pub(crate) fn is_of(&self, stats: &Stats, connections: &limits::Stats, shell: &ShellStats) -> bool {
         self.stats == *stats
             && Denied::of(&self.connections) == Denied::of(connections)
@@ -94,7 +110,7 @@ impl fmt::Display for Snapshot {
         show_counts(f, self.stats.refused.iter().map(|(kind, number)| (kind.name(), number)))?;
         let denied = Denied::of(&self.connections).total();
         write!(f, ", {} denied; {} connected", count(denied, "connection"), self.connections.established)?;
-        let met = limits_met(&self.shell);
+        let met = self.limits_met();
         if met.iter().any(|(_, number)| *number > 0) {
             f.write_str("; limits met")?;
             show_counts(f, met.into_iter().filter(|(_, number)| *number > 0))?;
@@ -113,6 +129,17 @@ impl fmt::Display for Snapshot {
 }
 
 impl Snapshot {
+    /// How often each limit was met.
+    fn limits_met(&self) -> Vec<(&'static str, u64)> {
+        let Unwritten { stdout_lines, stderr_lines, log_lines } = self.unwritten;
+        let unwritten = [
+            ("stdout_lines_dropped", stdout_lines),
+            ("stderr_lines_dropped", stderr_lines),
+            ("log_lines_suppressed", log_lines),
+        ];
+        limits_met(&self.shell).into_iter().chain(unwritten).collect()
+    }
+
     /// Names the fullest namespaces within the line.
     fn show_top(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (name, size)) in self.top.iter().enumerate() {
@@ -240,7 +267,7 @@ impl Serialize for Snapshot {
         object.serialize_field("refusals", &self.stats.refusals)?;
         let refused = self.stats.refused.iter().map(|(kind, number)| (kind.name(), number));
         object.serialize_field("refused", &Counts(refused.collect()))?;
-        object.serialize_field("limits_met", &Counts(limits_met(&self.shell).into()))?;
+        object.serialize_field("limits_met", &Counts(self.limits_met()))?;
         let store = Store { commits: self.shell.commits, changes: self.shell.changes };
         object.serialize_field("store", &store)?;
         object.serialize_field("connections", &Connections::of(&self.connections))?;
@@ -300,6 +327,10 @@ mod tests {
         (shell.slow_readers, shell.commits_failed) = (2, 1);
         let line = line(shell);
         assert!(line.to_string().ends_with("; limits met (slow_readers 2, commits_failed 1)"), "{line}");
+        let unwritten = Unwritten { stdout_lines: 3, ..Unwritten::default() };
+        let unwritten = Snapshot::default().with_unwritten(unwritten);
+        assert!(unwritten.to_string().ends_with("; limits met (stdout_lines_dropped 3)"), "{unwritten}");
+        assert!(unwritten.is_of(&Stats::default(), &limits::Stats::default(), &ShellStats::default()));
         assert!(!Snapshot::default().is_of(&Stats::default(), &limits::Stats::default(), &shell));
     }
 }

@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use super::field::Bounds;
+use rendezvous_core::server::IpNetworkError;
+
+use super::{field::Bounds, size::ByteSize};
 use crate::address::InvalidAddress;
 
 /// A line of a file.
@@ -105,6 +107,7 @@ pub(crate) struct Invalid {
 enum Reason {
     Unexpected { expected: Expected, found: String },
     Address { text: String, source: InvalidAddress },
+    Network(IpNetworkError),
 }
 
 impl Invalid {
@@ -114,6 +117,10 @@ impl Invalid {
 
     pub(super) fn address(text: &str, source: InvalidAddress) -> Self {
         Self { reason: Reason::Address { text: text.to_owned(), source }, offset: None }
+    }
+
+    pub(super) fn network(source: IpNetworkError) -> Self {
+        Self { reason: Reason::Network(source), offset: None }
     }
 
     pub(super) fn at(mut self, offset: Option<usize>) -> Self {
@@ -126,6 +133,7 @@ impl Invalid {
         match &self.reason {
             Reason::Unexpected { expected, .. } => format!("expected {expected}"),
             Reason::Address { source, .. } => source.to_string(),
+            Reason::Network(source) => source.to_string(),
         }
     }
 }
@@ -135,6 +143,7 @@ impl fmt::Display for Invalid {
         match &self.reason {
             Reason::Unexpected { expected, found } => write!(f, "expected {expected}, found {found}"),
             Reason::Address { text, source } => write!(f, "{text:?}: {source}"),
+            Reason::Network(source) => source.fmt(f),
         }
     }
 }
@@ -160,6 +169,10 @@ pub(crate) enum Expected {
     Dialects,
     #[error("a name of 1 to 255 bytes")]
     Namespace,
+    #[error("a list of networks such as 10.0.0.0/8")]
+    Networks,
+    #[error("a size from {min} to {max}, as a number of bytes or with a unit such as \"1 GiB\"")]
+    Size { min: ByteSize, max: ByteSize },
     #[error("a text of at most {bytes_max} bytes")]
     Text { bytes_max: u64 },
     #[error("a table")]

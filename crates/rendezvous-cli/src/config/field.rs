@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use rendezvous_core::server::Access;
+use rendezvous_core::server::{Access, ExemptNetworks};
 use rendezvous_record::{Flavour, Flavours};
 use rendezvous_wire::{Dialect, Dialects, Namespace};
 use serde_json::Value as Json;
@@ -232,6 +232,28 @@ impl Field for Dialects {
 
     fn show(&self) -> Json {
         self.iter().map(|dialect| dialect.to_string()).collect()
+    }
+}
+
+/// The only list that may be empty.
+impl Field for ExemptNetworks {
+    const SHAPE: Shape = Shape::Many;
+
+    fn read(given: Given<'_>, _: Bounds) -> Result<Self, Invalid> {
+        let is_empty = match given {
+            Given::Toml(item) => item.as_array().is_some_and(toml_edit::Array::is_empty),
+            Given::Words(_) => given.text() == Some(""),
+        };
+        if is_empty {
+            return Ok(Self::default());
+        }
+        let list = given.list().ok_or_else(|| given.unexpected(Expected::Networks))?;
+        let network = |(text, at): (&str, _)| text.parse().map_err(|source| Invalid::network(source).at(at));
+        list.into_iter().map(network).collect()
+    }
+
+    fn show(&self) -> Json {
+        self.networks().iter().map(ToString::to_string).collect()
     }
 }
 

@@ -14,6 +14,7 @@ mod quantity;
 mod report;
 mod setting;
 mod settings;
+mod size;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use self::{
     policy::Written,
     table::SETTINGS,
 };
+use crate::descriptors::Lowered;
 
 /// The setting that follows a change at run time.
 pub(crate) const DIALECTS: &str = "dialects";
@@ -75,6 +77,12 @@ impl Config {
         SETTINGS[index].set(&mut self.settings, given)?;
         self.sources[index] = source;
         Ok(())
+    }
+
+    /// What the limit of descriptors leaves for connections, where that is less than the settings say.
+    pub(crate) fn lowered(&self, descriptors: Option<u64>) -> Option<Lowered> {
+        let Settings { connections, listen, ephemeral, .. } = &self.settings;
+        Lowered::of(descriptors, &connections.limits, listen.len(), !ephemeral)
     }
 
     fn stated(&self, key: &'static str) -> Stated {

@@ -6,10 +6,14 @@ use std::{
     time::Duration,
 };
 
-use rendezvous_core::server::Rate;
+use rendezvous_core::server::{ExemptNetworks, Rate};
 use rendezvous_swarm::{limits, server};
 
+use super::size::ByteSize;
 use crate::{address::ListenAddress, args::PORT_DEFAULT, error::Error, node};
+
+/// Memory for connections, requests and answers: room for the default bounds on a machine of 2 GiB.
+const MEMORY_MAX: ByteSize = ByteSize(1 << 30);
 
 /// File in the data directory that holds the key.
 const KEY_FILE: &str = "key";
@@ -26,6 +30,8 @@ pub(crate) struct Settings {
     /// Whether registrations are kept in memory only.
     pub(crate) ephemeral: bool,
     pub(crate) json: bool,
+    /// Memory that the point may take beyond its registrations.
+    pub(crate) memory_max: ByteSize,
     pub(crate) statistics: Statistics,
     pub(crate) server: server::Config,
     pub(crate) rates: Rates,
@@ -71,13 +77,19 @@ impl Frequency {
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     pub(crate) limits: limits::Config,
+    /// Networks whose connections have no share per IP prefix.
+    pub(crate) exempt: ExemptNetworks,
     /// Longest time that a connection's encryption and multiplexing may take to agree.
     pub(crate) handshake_timeout: Duration,
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { limits: limits::Config::default(), handshake_timeout: Duration::from_secs(10) }
+        Self {
+            limits: limits::Config::default(),
+            exempt: ExemptNetworks::default(),
+            handshake_timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -89,6 +101,7 @@ impl Default for Settings {
             data_dir: None,
             ephemeral: false,
             json: false,
+            memory_max: MEMORY_MAX,
             statistics: Statistics { interval: Duration::from_secs(10), namespaces: false },
             server: server::Config::default(),
             rates: Rates::default(),

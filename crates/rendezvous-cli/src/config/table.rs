@@ -24,6 +24,9 @@ const PAGE_BYTES: Bounds = Bounds::new(40 << 10, frame::PAGE_BYTES_MAX as u64);
 /// From what some clients write at most, to sixteen times the default: a request has no use for more.
 const REQUEST_BYTES: Bounds = Bounds::new(frame::REGISTER_BYTES_MAX as u64, 16 * frame::REQUEST_BYTES_MAX as u64);
 
+/// From what an idle point with its connections takes, to more than any machine has.
+const MEMORY: Bounds = Bounds::new(64 << 20, 1 << 50);
+
 const fn flag(name: &'static str, value: &'static str) -> Option<Flag> {
     Some(Flag { name, value })
 }
@@ -74,6 +77,13 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         ANY,
         json,
         "Print one JSON object per line: `start`, `listening`, `stats`, `reloaded`, `shutdown`"
+    ),
+    setting!(
+        "memory_max",
+        flag("memory-max", "SIZE"),
+        MEMORY,
+        memory_max,
+        "Memory for connections, requests and answers together, beyond the registrations; bytes, or with a unit such as GiB"
     ),
     setting!(
         "statistics.interval_secs",
@@ -354,6 +364,14 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         COUNT,
         connections.limits.pending_per_prefix_max,
         "Inbound connections from one IP prefix that are being set up"
+    ),
+    setting!(
+        "connections.exempt",
+        flag("connections-exempt", "CIDR"),
+        ANY,
+        connections.exempt,
+        "Networks whose connections have no share per IP prefix, such as that of a proxy or a container bridge, behind \
+         which all clients have one prefix [default: none]"
     ),
     setting!(
         "connections.handshake_timeout_secs",

@@ -63,6 +63,14 @@ fn flags_override_variables_and_these_the_file_for_every_kind_of_setting() {
             "--records-accepts=legacy,standard",
             "[\"standard\",\"legacy\"]",
         ),
+        ("memory_max", "\"2 GiB\"", "3 GiB", "--memory-max=65536KiB", "\"64 MiB\""),
+        (
+            "connections.exempt",
+            "[\"10.0.0.0/8\"]",
+            "172.17.0.0/16,fd00::/8",
+            "--connections-exempt=192.0.2.0/24",
+            "[\"192.0.2.0/24\"]",
+        ),
         ("discover.all", "\"nobody\"", PEER, "--discover-all=anyone", "\"anyone\""),
         (
             "listen",
@@ -140,6 +148,17 @@ fn what_is_wrong_in_a_file_is_told_with_its_line_and_what_to_do() {
         ),
         ("registrations.max = 'unlimited'", "found \"unlimited\""),
         ("rate.per_peer.burst = 0", "from 1 to 1000000000, or \"unlimited\", found 0"),
+        (
+            "memory_max = '1 GB'",
+            "test.toml:1: memory_max: expected a size from 64 MiB to 1024 TiB, as a number of bytes or with a unit such as \
+             \"1 GiB\", found \"1 GB\"",
+        ),
+        ("memory_max = 1", "memory_max: expected a size from 64 MiB to 1024 TiB"),
+        (
+            "connections.exempt = [\n'10.0.0.1/8']",
+            "test.toml:2: connections.exempt: 10.0.0.1/8 has bits set behind its prefix; write 10.0.0.0/8 for the whole block",
+        ),
+        ("connections.exempt = 1", "connections.exempt: expected a list of networks such as 10.0.0.0/8, found 1"),
         ("json = 1", "test.toml:1: json: expected true or false, found 1"),
         ("key = ''", "test.toml:1: key: expected a path, found \"\""),
         (
