@@ -143,7 +143,6 @@ async fn list_pages(mut session: Session, args: args::Discover) -> Result<(), Er
         skipped += page.skipped;
         let is_full = seen.count() >= wanted;
         if let Some(limit) = page.cut.filter(|_| !is_full && !output.is_closed()) {
-            summarise(seen.count(), namespace.as_ref(), &skipped);
             let point = session.points()[0];
             return Err(session.error(&point, Failure::Listing(limit)));
         }

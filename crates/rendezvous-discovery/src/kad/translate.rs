@@ -27,7 +27,7 @@ const HOLDS_MIN: Duration = Duration::from_secs(10);
 const PROVIDERS_MAX: usize = 1_000;
 
 /// Most providers of one query that are taken, over all its answers. The nodes that answer choose how many there are, and each
-/// may cost a search. A query that reaches this is ended. Four times as many as one node of go-libp2p tells.
+/// may cost a search. A query that reaches this is ended. It is four answers of the largest size that is taken.
 const PROVIDERS_PER_QUERY_MAX: usize = 4_000;
 
 /// Settings of the source.
