@@ -19,7 +19,7 @@ use super::{
 use crate::args::LAST;
 
 /// What `--help` calls the tables.
-pub(super) const HEADINGS: [(&str, &str); 10] = [
+pub(super) const HEADINGS: [(&str, &str); 11] = [
     ("statistics", "Statistics"),
     ("ttl", "Lifetimes"),
     ("registrations", "Registrations"),
@@ -30,6 +30,7 @@ pub(super) const HEADINGS: [(&str, &str); 10] = [
     ("streams", "Streams"),
     ("store", "Store"),
     ("connections", "Connections"),
+    ("transport", "Transport"),
 ];
 
 /// Tables whose flags `-h` shows; `--help` shows all.

@@ -47,6 +47,16 @@ impl Quantity for u64 {
     }
 }
 
+impl Quantity for u32 {
+    fn from_number(number: Option<u64>) -> Self {
+        number.and_then(|number| number.try_into().ok()).unwrap_or(Self::MAX)
+    }
+
+    fn number(&self) -> Option<u64> {
+        (*self < Self::MAX).then_some((*self).into())
+    }
+}
+
 impl Quantity for usize {
     fn from_number(number: Option<u64>) -> Self {
         number.and_then(|number| number.try_into().ok()).unwrap_or(Self::MAX)

@@ -7,13 +7,14 @@ use std::{
 };
 
 use rendezvous_core::server::{ExemptNetworks, Rate};
+use rendezvous_host::MemoryShares;
 use rendezvous_swarm::{limits, server};
 
 use super::size::ByteSize;
 use crate::{address::ListenAddress, args::PORT_DEFAULT, error::Error, node};
 
 /// Memory for connections, requests and answers: room for the default bounds on a machine of 2 GiB.
-const MEMORY_MAX: ByteSize = ByteSize(1 << 30);
+const MEMORY_MAX: ByteSize = ByteSize(rendezvous_host::MEMORY_MAX as u64);
 
 /// File in the data directory that holds the key.
 const KEY_FILE: &str = "key";
@@ -36,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) server: server::Config,
     pub(crate) rates: Rates,
     pub(crate) connections: Connections,
+    /// Bounds of the transport.
+    pub(crate) transport: rendezvous_host::Config,
 }
 
 /// What is printed of the statistics.
@@ -79,17 +82,14 @@ pub(crate) struct Connections {
     pub(crate) limits: limits::Config,
     /// Networks whose connections have no share per IP prefix.
     pub(crate) exempt: ExemptNetworks,
-    /// Longest time that a connection's encryption and multiplexing may take to agree.
-    pub(crate) handshake_timeout: Duration,
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self {
-            limits: limits::Config::default(),
-            exempt: ExemptNetworks::default(),
-            handshake_timeout: Duration::from_secs(10),
-        }
+        let mut limits = limits::Config::default();
+        // The transport chooses whose handshake goes when there are too many, so a network may have half of them.
+        limits.pending_per_prefix_max = limits.pending_max / 2;
+        Self { limits, exempt: ExemptNetworks::default() }
     }
 }
 
@@ -106,6 +106,7 @@ impl Default for Settings {
             server: server::Config::default(),
             rates: Rates::default(),
             connections: Connections::default(),
+            transport: rendezvous_host::Config::default(),
         }
     }
 }
@@ -120,6 +121,26 @@ impl Settings {
         server.ttl_default = server.ttl_default.clamp(server.ttl_min, server.ttl_max);
         server.rate_per_peer = self.rates.per_peer.rate();
         server.rate_per_prefix = self.rates.per_prefix.rate();
+        self.share_memory();
+        self.server.exempt = self.connections.exempt.clone();
+        self.connections.limits.exempt = self.connections.exempt.clone();
+        self.transport.exempt = self.connections.exempt.clone();
+    }
+
+    /// Brings each bound on memory within its share of [`Self::memory_max`].
+    fn share_memory(&mut self) {
+        let shares = MemoryShares::of(usize::try_from(self.memory_max.0).unwrap_or(usize::MAX));
+        for (bound, share) in [
+            (&mut self.connections.limits.connections_max, shares.connections_max),
+            (&mut self.server.streams_max, shares.streams_max),
+            (&mut self.server.pages_bytes_max, shares.page_bytes_max),
+            (&mut self.server.requests_bytes_max, shares.request_bytes_max),
+            (&mut self.server.server.pending_bytes_max, shares.pending_bytes_max),
+            (&mut self.transport.unread_max, shares.unread_bytes_max),
+            (&mut self.transport.unsent_max, shares.unsent_bytes_max),
+        ] {
+            *bound = (*bound).min(share);
+        }
     }
 
     /// Where the key is kept.
