@@ -19,13 +19,14 @@ use super::{
 use crate::args::LAST;
 
 /// What `--help` calls the tables.
-pub(super) const HEADINGS: [(&str, &str); 11] = [
+pub(super) const HEADINGS: [(&str, &str); 12] = [
     ("statistics", "Statistics"),
     ("ttl", "Lifetimes"),
     ("registrations", "Registrations"),
     ("records", "Records"),
     ("page", "Pages"),
     ("rate", "Rates"),
+    ("work", "Processor time of requests"),
     ("discover", "Access"),
     ("streams", "Streams"),
     ("store", "Store"),

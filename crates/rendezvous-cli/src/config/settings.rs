@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rendezvous_core::server::{ExemptNetworks, Rate};
+use rendezvous_core::server::{ExemptNetworks, Rate, WORK_MAX_PER_SEC, WORK_PER_PEER, WORK_PER_PREFIX, WorkRate};
 use rendezvous_host::MemoryShares;
 use rendezvous_swarm::{limits, server};
 
@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) statistics: Statistics,
     pub(crate) server: server::Config,
     pub(crate) rates: Rates,
+    pub(crate) work: Work,
     pub(crate) connections: Connections,
     /// Bounds of the transport.
     pub(crate) transport: rendezvous_host::Config,
@@ -76,6 +77,48 @@ impl Frequency {
     }
 }
 
+/// How much of the processor's time requests may take; it becomes [`WorkRate`]s when all is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    pub(crate) per_peer: WorkShare,
+    pub(crate) per_prefix: WorkShare,
+    /// `None` for no limit.
+    pub(crate) max_millis_per_sec: Option<u32>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            per_peer: WorkShare::of(WORK_PER_PEER),
+            per_prefix: WorkShare::of(WORK_PER_PREFIX),
+            max_millis_per_sec: Some(millis(WORK_MAX_PER_SEC)),
+        }
+    }
+}
+
+/// The parts of a [`WorkRate`].
+#[derive(Clone, Debug)]
+pub(crate) struct WorkShare {
+    /// `None` for no limit.
+    pub(crate) burst_millis: Option<u32>,
+    pub(crate) millis_per_sec: u64,
+}
+
+impl WorkShare {
+    fn of(rate: WorkRate) -> Self {
+        Self { burst_millis: Some(millis(rate.burst)), millis_per_sec: millis(rate.per_sec).into() }
+    }
+
+    fn rate(&self) -> Option<WorkRate> {
+        let burst = Duration::from_millis(self.burst_millis?.into());
+        Some(WorkRate { burst, per_sec: Duration::from_millis(self.millis_per_sec) })
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
 /// Limits on connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
@@ -105,6 +148,7 @@ impl Default for Settings {
             statistics: Statistics { interval: Duration::from_secs(10), namespaces: false },
             server: server::Config::default(),
             rates: Rates::default(),
+            work: Work::default(),
             connections: Connections::default(),
             transport: rendezvous_host::Config::default(),
         }
@@ -121,6 +165,9 @@ impl Settings {
         server.ttl_default = server.ttl_default.clamp(server.ttl_min, server.ttl_max);
         server.rate_per_peer = self.rates.per_peer.rate();
         server.rate_per_prefix = self.rates.per_prefix.rate();
+        server.work_per_peer = self.work.per_peer.rate();
+        server.work_per_prefix = self.work.per_prefix.rate();
+        server.work_max_per_sec = self.work.max_millis_per_sec.map(|millis| Duration::from_millis(millis.into()));
         self.share_memory();
         self.server.exempt = self.connections.exempt.clone();
         self.connections.limits.exempt = self.connections.exempt.clone();

@@ -14,6 +14,8 @@ const ANY: Bounds = Bounds::NONE;
 const TTL: Bounds = Bounds::new(1, Ttl::RECOMMENDED_MAX.as_secs());
 const SECS: Bounds = Bounds::new(1, 86_400);
 const MILLIS: Bounds = Bounds::new(1, 86_400_000);
+/// Milliseconds of processor time in a second, of up to a hundred cores.
+const WORK: Bounds = Bounds::new(1, 100_000);
 /// What positions and counters hold with room to spare.
 const COUNT: Bounds = Bounds::new(1, 1_000_000_000);
 const BYTES: Bounds = Bounds::new(1, 1 << 50);
@@ -139,7 +141,8 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         flag("registrations-per-prefix-max", "N"),
         COUNT.or_unlimited(),
         server.server.registrations_per_prefix_max,
-        "Registrations that may come from one IP prefix, /24 or /56"
+        "Registrations that may come from one IP prefix, /24 or /56; an IPv6 /48 may have twice as many, a /32 five times \
+         [default: a hundredth of registrations.max, and at least 1000]"
     ),
     setting!(
         "registrations.per_namespace_max",
@@ -231,6 +234,41 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         MILLIS,
         rates.per_prefix.period_millis,
         "Time that earns an IP prefix another request, in milliseconds"
+    ),
+    setting!(
+        "work.per_peer.burst_millis",
+        flag("work-per-peer-burst-millis", "MILLIS"),
+        MILLIS.or_unlimited(),
+        work.per_peer.burst_millis,
+        "Processor time that the requests of one peer may take at once, in milliseconds"
+    ),
+    setting!(
+        "work.per_peer.millis_per_sec",
+        flag("work-per-peer-millis-per-sec", "MILLIS"),
+        WORK,
+        work.per_peer.millis_per_sec,
+        "Processor time that each second earns one peer, in milliseconds"
+    ),
+    setting!(
+        "work.per_prefix.burst_millis",
+        flag("work-per-prefix-burst-millis", "MILLIS"),
+        MILLIS.or_unlimited(),
+        work.per_prefix.burst_millis,
+        "Processor time that the requests from one IP prefix, /24 or /56, may take at once, in milliseconds"
+    ),
+    setting!(
+        "work.per_prefix.millis_per_sec",
+        flag("work-per-prefix-millis-per-sec", "MILLIS"),
+        WORK,
+        work.per_prefix.millis_per_sec,
+        "Processor time that each second earns an IP prefix, in milliseconds"
+    ),
+    setting!(
+        "work.max_millis_per_sec",
+        flag("work-max-millis-per-sec", "MILLIS"),
+        WORK.or_unlimited(),
+        work.max_millis_per_sec,
+        "Processor time of all requests in a second, in milliseconds, above which the IP prefixes that take most get less"
     ),
     setting!(
         "discover.all",
