@@ -47,12 +47,19 @@ pub(crate) struct Unwritten {
     pub(crate) log_lines: u64,
 }
 
+/// The counters of all parts of a point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) stats: Stats,
+    pub(crate) connections: limits::Stats,
+    pub(crate) shell: ShellStats,
+    pub(crate) transport: rendezvous_host::Stats,
+}
+
 /// What a point holds, and what has happened since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    stats: Stats,
-    connections: limits::Stats,
-    shell: ShellStats,
+    counters: Counters,
     unwritten: Unwritten,
     /// The fullest namespaces, the fullest first.
     top: Vec<(Namespace, u32)>,
@@ -61,14 +68,8 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// The state of a point with these namespaces and their numbers of registrations.
-    pub(crate) fn new(
-        stats: Stats,
-        connections: limits::Stats,
-        shell: ShellStats,
-        top: Vec<(Namespace, u32)>,
-        style: Style,
-    ) -> Self {
-        Self { stats, connections, shell, unwritten: Unwritten::default(), top, style }
+    pub(crate) fn new(counters: Counters, top: Vec<(Namespace, u32)>, style: Style) -> Self {
+        Self { counters, unwritten: Unwritten::default(), top, style }
     }
 
     /// The same with what was not written.
@@ -79,17 +80,17 @@ impl Snapshot {
     /// Whether these are the statistics of the same state. Who comes and goes without a request does not change it, and
     /// who is denied or cut does. Lines that are not written do not: else a statistics line that is dropped would call for
     /// another one.
-    pub(crate) fn is_of(&self, stats: &Stats, connections: &limits::Stats, shell: &ShellStats) -> bool {
-        self.stats == *stats
-            && Denied::of(&self.connections) == Denied::of(connections)
-            && limits_met(&self.shell) == limits_met(shell)
+    pub(crate) fn is_of(&self, counters: &Counters) -> bool {
+        self.counters.stats == counters.stats
+            && Denied::of(&self.counters.connections) == Denied::of(&counters.connections)
+            && limits_met(&self.counters) == limits_met(counters)
     }
 }
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stats { registrations, namespaces, .. } = self.stats;
-        let Stats { registers, renewals, unregisters, discovers, expiries, refusals, .. } = self.stats;
+        let Stats { registrations, namespaces, .. } = self.counters.stats;
+        let Stats { registers, renewals, unregisters, discovers, expiries, refusals, .. } = self.counters.stats;
         let held = count(registrations as u64, "registration");
         write!(f, "statistics: {held} in {}", count(namespaces as u64, "namespace"))?;
         if self.style == Style::Line {
@@ -107,9 +108,9 @@ impl fmt::Display for Snapshot {
         for (index, (number, thing)) in counters.into_iter().enumerate() {
             write!(f, "{} {}", if index == 0 { "" } else { "," }, count(number, thing))?;
         }
-        show_counts(f, self.stats.refused.iter().map(|(kind, number)| (kind.name(), number)))?;
-        let denied = Denied::of(&self.connections).total();
-        write!(f, ", {} denied; {} connected", count(denied, "connection"), self.connections.established)?;
+        show_counts(f, self.counters.stats.refused.iter().map(|(kind, number)| (kind.name(), number)))?;
+        let denied = Denied::of(&self.counters.connections).total();
+        write!(f, ", {} denied; {} connected", count(denied, "connection"), self.counters.connections.established)?;
         let met = self.limits_met();
         if met.iter().any(|(_, number)| *number > 0) {
             f.write_str("; limits met")?;
@@ -137,7 +138,7 @@ impl Snapshot {
             ("stderr_lines_dropped", stderr_lines),
             ("log_lines_suppressed", log_lines),
         ];
-        limits_met(&self.shell).into_iter().chain(unwritten).collect()
+        limits_met(&self.counters).into_iter().chain(unwritten).collect()
     }
 
     /// Names the fullest namespaces within the line.
@@ -145,7 +146,7 @@ impl Snapshot {
         for (index, (name, size)) in self.top.iter().enumerate() {
             write!(f, "{}{} {size}", if index == 0 { " (" } else { ", " }, printable(name.as_str()))?;
         }
-        if self.stats.namespaces > self.top.len() && !self.top.is_empty() {
+        if self.counters.stats.namespaces > self.top.len() && !self.top.is_empty() {
             f.write_str(", …")?;
         }
         f.write_str(if self.top.is_empty() { "" } else { ")" })
@@ -162,21 +163,32 @@ fn show_counts<'a>(f: &mut fmt::Formatter<'_>, counts: impl Iterator<Item = (&'a
     f.write_str(if is_first { "" } else { ")" })
 }
 
-/// How often each limit of streams, answers and the store was met.
-fn limits_met(shell: &ShellStats) -> [(&'static str, u64); 12] {
+/// How often each limit of streams, answers, connections, the store and the transport was met. Idle connections that are closed
+/// are an everyday event, and are told beside the connections.
+fn limits_met(Counters { shell, connections, transport, .. }: &Counters) -> [(&'static str, u64); 22] {
     [
         ("streams_refused", shell.streams_refused),
         ("streams_refused_in_all", shell.streams_refused_in_all),
+        ("streams_evicted", shell.streams_evicted),
         ("bad_frames", shell.bad_frames),
         ("slow_senders", shell.slow_senders),
         ("slow_readers", shell.slow_readers),
         ("idle_streams", shell.idle_streams),
         ("spent_streams", shell.spent_streams),
         ("pages_awaited", shell.pages_awaited),
+        ("pages_shrunk", shell.pages_shrunk),
         ("pages_refused", shell.pages_refused),
         ("requests_refused", shell.requests_refused),
+        ("pipelined_refused", shell.pipelined_refused),
+        ("negotiating_closed", shell.negotiating_closed),
         ("slow_commits", shell.slow_commits),
         ("commits_failed", shell.commits_failed),
+        ("connections_displaced", connections.displaced_closed),
+        ("connections_unresponsive", connections.unresponsive_closed),
+        ("handshakes_evicted", transport.handshakes_evicted),
+        ("closed_unread", transport.closed_unread),
+        ("closed_under_pressure", transport.closed_under_pressure),
+        ("closed_stalled", transport.closed_stalled),
     ]
 }
 
@@ -214,13 +226,42 @@ struct Connections {
     pending: usize,
     peers: usize,
     prefixes: usize,
+    idle_closed: u64,
     denied: Denied,
 }
 
 impl Connections {
     fn of(stats: &limits::Stats) -> Self {
-        let limits::Stats { established, pending, peers, prefixes, .. } = *stats;
-        Self { established, pending, peers, prefixes, denied: Denied::of(stats) }
+        let limits::Stats { established, pending, peers, prefixes, idle_closed, .. } = *stats;
+        Self { established, pending, peers, prefixes, idle_closed, denied: Denied::of(stats) }
+    }
+}
+
+/// The transport as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Transport {
+    unread_bytes: usize,
+    unsent_bytes: usize,
+    handshakes_tcp: usize,
+    handshakes_quic: usize,
+    handshakes_delayed: u64,
+    closes_cut_short: u64,
+    throttled: u64,
+    is_squeezing: bool,
+}
+
+impl Transport {
+    fn of(stats: &rendezvous_host::Stats) -> Self {
+        Self {
+            unread_bytes: stats.unread_bytes,
+            unsent_bytes: stats.unsent_bytes,
+            handshakes_tcp: stats.handshakes_tcp,
+            handshakes_quic: stats.handshakes_quic,
+            handshakes_delayed: stats.handshakes_delayed,
+            closes_cut_short: stats.closes_cut_short,
+            throttled: stats.throttled,
+            is_squeezing: stats.is_squeezing,
+        }
     }
 }
 
@@ -254,23 +295,24 @@ impl Serialize for Snapshot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let entries = self.top.iter();
         let entries = entries.map(|(name, count)| Entry { namespace: name.as_str(), registrations: *count });
-        let mut object = serializer.serialize_struct("Stats", 14)?;
+        let mut object = serializer.serialize_struct("Stats", 15)?;
         object.serialize_field("event", "stats")?;
-        object.serialize_field("registrations", &self.stats.registrations)?;
-        object.serialize_field("namespaces", &self.stats.namespaces)?;
+        object.serialize_field("registrations", &self.counters.stats.registrations)?;
+        object.serialize_field("namespaces", &self.counters.stats.namespaces)?;
         object.serialize_field("top", &entries.collect::<Vec<_>>())?;
-        object.serialize_field("registers", &self.stats.registers)?;
-        object.serialize_field("renewals", &self.stats.renewals)?;
-        object.serialize_field("unregisters", &self.stats.unregisters)?;
-        object.serialize_field("discovers", &self.stats.discovers)?;
-        object.serialize_field("expiries", &self.stats.expiries)?;
-        object.serialize_field("refusals", &self.stats.refusals)?;
-        let refused = self.stats.refused.iter().map(|(kind, number)| (kind.name(), number));
+        object.serialize_field("registers", &self.counters.stats.registers)?;
+        object.serialize_field("renewals", &self.counters.stats.renewals)?;
+        object.serialize_field("unregisters", &self.counters.stats.unregisters)?;
+        object.serialize_field("discovers", &self.counters.stats.discovers)?;
+        object.serialize_field("expiries", &self.counters.stats.expiries)?;
+        object.serialize_field("refusals", &self.counters.stats.refusals)?;
+        let refused = self.counters.stats.refused.iter().map(|(kind, number)| (kind.name(), number));
         object.serialize_field("refused", &Counts(refused.collect()))?;
         object.serialize_field("limits_met", &Counts(self.limits_met()))?;
-        let store = Store { commits: self.shell.commits, changes: self.shell.changes };
+        let store = Store { commits: self.counters.shell.commits, changes: self.counters.shell.changes };
         object.serialize_field("store", &store)?;
-        object.serialize_field("connections", &Connections::of(&self.connections))?;
+        object.serialize_field("connections", &Connections::of(&self.counters.connections))?;
+        object.serialize_field("transport", &Transport::of(&self.counters.transport))?;
         object.end()
     }
 }
@@ -284,21 +326,13 @@ mod tests {
         let mut stats = Stats::default();
         (stats.namespaces, stats.registrations) = (2, 4);
         let name = |name: &str| Namespace::new(name).expect("it is a namespace");
-        let whole = Snapshot::new(
-            stats,
-            limits::Stats::default(),
-            ShellStats::default(),
-            vec![(name("a"), 3), (name("b\n"), 1)],
-            Style::Line,
-        )
-        .to_string();
+        let counters = Counters { stats, ..Counters::default() };
+        let whole = Snapshot::new(counters, vec![(name("a"), 3), (name("b\n"), 1)], Style::Line).to_string();
         assert!(
             whole.starts_with("statistics: 4 registrations in 2 namespaces (a 3, b\\u{a} 1); so far 0 reg"),
             "{whole}"
         );
-        let cut =
-            Snapshot::new(stats, limits::Stats::default(), ShellStats::default(), vec![(name("a"), 3)], Style::Line)
-                .to_string();
+        let cut = Snapshot::new(counters, vec![(name("a"), 3)], Style::Line).to_string();
         assert!(cut.contains("(a 3, …); so far"), "{cut}");
     }
 
@@ -307,7 +341,8 @@ mod tests {
         let mut stats = Stats::default();
         (stats.namespaces, stats.registrations) = (7, 12);
         let top = vec![(Namespace::new("a").expect("it is a namespace"), 6)];
-        let list = Snapshot::new(stats, limits::Stats::default(), ShellStats::default(), top, Style::List).to_string();
+        let counters = Counters { stats, ..Counters::default() };
+        let list = Snapshot::new(counters, top, Style::List).to_string();
         let lines: Vec<&str> = list.lines().collect();
         assert!(lines[0].starts_with("statistics: 12 registrations in 7 namespaces; so far"), "{list}");
         assert_eq!(lines[1..], ["         6  a", "            and 6 namespaces more"]);
@@ -321,16 +356,16 @@ mod tests {
 
     #[test]
     fn limits_that_were_met_are_told_and_others_are_not() {
-        let mut shell = ShellStats::default();
-        let line = |shell| Snapshot::new(Stats::default(), limits::Stats::default(), shell, Vec::new(), Style::Line);
-        assert!(!line(shell).to_string().contains("limits met"));
-        (shell.slow_readers, shell.commits_failed) = (2, 1);
-        let line = line(shell);
+        let mut counters = Counters::default();
+        let line = |counters| Snapshot::new(counters, Vec::new(), Style::Line);
+        assert!(!line(counters).to_string().contains("limits met"));
+        (counters.shell.slow_readers, counters.shell.commits_failed) = (2, 1);
+        let line = line(counters);
         assert!(line.to_string().ends_with("; limits met (slow_readers 2, commits_failed 1)"), "{line}");
         let unwritten = Unwritten { stdout_lines: 3, ..Unwritten::default() };
         let unwritten = Snapshot::default().with_unwritten(unwritten);
         assert!(unwritten.to_string().ends_with("; limits met (stdout_lines_dropped 3)"), "{unwritten}");
-        assert!(unwritten.is_of(&Stats::default(), &limits::Stats::default(), &ShellStats::default()));
-        assert!(!Snapshot::default().is_of(&Stats::default(), &limits::Stats::default(), &shell));
+        assert!(unwritten.is_of(&Counters::default()));
+        assert!(!Snapshot::default().is_of(&counters));
     }
 }
