@@ -99,7 +99,7 @@ pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
         rendezvous,
     })?;
     let style = if settings.statistics.namespaces { Style::List } else { Style::Line };
-    let mut point = Point { swarm, output, last: Snapshot::default(), style, failure: None };
+    let mut point = Point { swarm, guard, output, last: Snapshot::default(), style, failure: None };
     let mut listeners = point.listen(settings).await?;
     point.say_start(&listeners, kept.as_ref())?;
     point.output.is_started().await;
@@ -150,6 +150,8 @@ async fn open(settings: &Settings) -> Result<(server::Behaviour, Option<Kept>), 
 /// A running point, and its telling.
 struct Point {
     swarm: Swarm<Behaviour>,
+    /// The bounds of the transport.
+    guard: Guard,
     output: Output,
     /// The statistics that were printed last.
     last: Snapshot,
@@ -257,13 +259,16 @@ impl Point {
     fn say_statistics(&mut self) -> Result<(), Error> {
         let Behaviour { limits, rendezvous, .. } = self.swarm.behaviour();
         let (stats, connections, shell) = (rendezvous.stats(), limits.stats(), rendezvous.shell_stats());
-        if self.last.is_of(&stats, &connections, &shell) {
+        let transport = self.guard.stats();
+        if self.last.is_of(&stats, &connections, &shell, &transport) {
             return Ok(());
         }
         let top = rendezvous.namespaces(self.style.namespaces_max());
         let [stdout_lines, stderr_lines] = output::dropped();
         let unwritten = Unwritten { stdout_lines, stderr_lines, log_lines: logging::suppressed() };
-        let now = Snapshot::new(stats, connections, shell, top, self.style).with_unwritten(unwritten);
+        let now = Snapshot::new(stats, connections, shell, top, self.style)
+            .with_transport(transport)
+            .with_unwritten(unwritten);
         self.output.result(&now, &now)?;
         self.last = now;
         self.output.flush()

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use rendezvous_core::server::Stats;
+use rendezvous_host::Stats as TransportStats;
 use rendezvous_swarm::{limits, server::ShellStats};
 use rendezvous_wire::Namespace;
 use serde::{
@@ -53,6 +54,7 @@ pub(crate) struct Snapshot {
     stats: Stats,
     connections: limits::Stats,
     shell: ShellStats,
+    transport: TransportStats,
     unwritten: Unwritten,
     /// The fullest namespaces, the fullest first.
     top: Vec<(Namespace, u32)>,
@@ -68,7 +70,12 @@ impl Snapshot {
         top: Vec<(Namespace, u32)>,
         style: Style,
     ) -> Self {
-        Self { stats, connections, shell, unwritten: Unwritten::default(), top, style }
+        Self { stats, connections, shell, top, style, ..Self::default() }
+    }
+
+    /// The same with the state of the transport.
+    pub(crate) fn with_transport(self, transport: TransportStats) -> Self {
+        Self { transport, ..self }
     }
 
     /// The same with what was not written.
@@ -79,10 +86,18 @@ impl Snapshot {
     /// Whether these are the statistics of the same state. Who comes and goes without a request does not change it, and
     /// who is denied or cut does. Lines that are not written do not: else a statistics line that is dropped would call for
     /// another one.
-    pub(crate) fn is_of(&self, stats: &Stats, connections: &limits::Stats, shell: &ShellStats) -> bool {
+    pub(crate) fn is_of(
+        &self,
+        stats: &Stats,
+        connections: &limits::Stats,
+        shell: &ShellStats,
+        transport: &TransportStats,
+    ) -> bool {
         self.stats == *stats
             && Denied::of(&self.connections) == Denied::of(connections)
-            && limits_met(&self.shell) == limits_met(shell)
+            && Closed::of(&self.connections) == Closed::of(connections)
+            && limits_of_point(&self.shell) == limits_of_point(shell)
+            && limits_of_transport(&self.transport) == limits_of_transport(transport)
     }
 }
 
@@ -109,7 +124,12 @@ impl fmt::Display for Snapshot {
         }
         show_counts(f, self.stats.refused.iter().map(|(kind, number)| (kind.name(), number)))?;
         let denied = Denied::of(&self.connections).total();
-        write!(f, ", {} denied; {} connected", count(denied, "connection"), self.connections.established)?;
+        write!(f, ", {} denied", count(denied, "connection"))?;
+        match Closed::of(&self.connections).total() {
+            0 => {}
+            closed => write!(f, ", {closed} closed")?,
+        }
+        write!(f, "; {} connected", self.connections.established)?;
         let met = self.limits_met();
         if met.iter().any(|(_, number)| *number > 0) {
             f.write_str("; limits met")?;
@@ -137,7 +157,7 @@ impl Snapshot {
             ("stderr_lines_dropped", stderr_lines),
             ("log_lines_suppressed", log_lines),
         ];
-        limits_met(&self.shell).into_iter().chain(unwritten).collect()
+        limits_of_point(&self.shell).into_iter().chain(limits_of_transport(&self.transport)).chain(unwritten).collect()
     }
 
     /// Names the fullest namespaces within the line.
@@ -163,10 +183,11 @@ fn show_counts<'a>(f: &mut fmt::Formatter<'_>, counts: impl Iterator<Item = (&'a
 }
 
 /// How often each limit of streams, answers and the store was met.
-fn limits_met(shell: &ShellStats) -> [(&'static str, u64); 12] {
+fn limits_of_point(shell: &ShellStats) -> [(&'static str, u64); 16] {
     [
         ("streams_refused", shell.streams_refused),
         ("streams_refused_in_all", shell.streams_refused_in_all),
+        ("streams_evicted", shell.streams_evicted),
         ("bad_frames", shell.bad_frames),
         ("slow_senders", shell.slow_senders),
         ("slow_readers", shell.slow_readers),
@@ -174,9 +195,25 @@ fn limits_met(shell: &ShellStats) -> [(&'static str, u64); 12] {
         ("spent_streams", shell.spent_streams),
         ("pages_awaited", shell.pages_awaited),
         ("pages_refused", shell.pages_refused),
+        ("pages_shrunk", shell.pages_shrunk),
         ("requests_refused", shell.requests_refused),
+        ("pipelined_refused", shell.pipelined_refused),
+        ("negotiating_closed", shell.negotiating_closed),
         ("slow_commits", shell.slow_commits),
         ("commits_failed", shell.commits_failed),
+    ]
+}
+
+/// How often each limit of the transport was met.
+fn limits_of_transport(transport: &TransportStats) -> [(&'static str, u64); 7] {
+    [
+        ("handshakes_evicted", transport.handshakes_evicted),
+        ("handshakes_delayed", transport.handshakes_delayed),
+        ("closed_unread", transport.closed_unread),
+        ("closed_under_pressure", transport.closed_under_pressure),
+        ("closed_stalled", transport.closed_stalled),
+        ("closes_cut_short", transport.closes_cut_short),
+        ("throttled", transport.throttled),
     ]
 }
 
@@ -214,13 +251,15 @@ struct Connections {
     pending: usize,
     peers: usize,
     prefixes: usize,
+    closing: usize,
     denied: Denied,
+    closed: Closed,
 }
 
 impl Connections {
     fn of(stats: &limits::Stats) -> Self {
-        let limits::Stats { established, pending, peers, prefixes, .. } = *stats;
-        Self { established, pending, peers, prefixes, denied: Denied::of(stats) }
+        let limits::Stats { established, pending, peers, prefixes, closing, .. } = *stats;
+        Self { established, pending, peers, prefixes, closing, denied: Denied::of(stats), closed: Closed::of(stats) }
     }
 }
 
@@ -247,6 +286,24 @@ impl Denied {
 
     fn total(&self) -> u64 {
         self.max + self.per_peer_max + self.per_prefix_max + self.pending_max + self.pending_per_prefix_max
+    }
+}
+
+/// The connections closed by this side so far, by the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Closed {
+    idle: u64,
+    displaced: u64,
+    unresponsive: u64,
+}
+
+impl Closed {
+    fn of(stats: &limits::Stats) -> Self {
+        Self { idle: stats.idle_closed, displaced: stats.displaced_closed, unresponsive: stats.unresponsive_closed }
+    }
+
+    fn total(&self) -> u64 {
+        self.idle + self.displaced + self.unresponsive
     }
 }
 
@@ -327,10 +384,13 @@ mod tests {
         (shell.slow_readers, shell.commits_failed) = (2, 1);
         let line = line(shell);
         assert!(line.to_string().ends_with("; limits met (slow_readers 2, commits_failed 1)"), "{line}");
+        let is_default = |snapshot: &Snapshot, shell| {
+            snapshot.is_of(&Stats::default(), &limits::Stats::default(), &shell, &TransportStats::default())
+        };
         let unwritten = Unwritten { stdout_lines: 3, ..Unwritten::default() };
         let unwritten = Snapshot::default().with_unwritten(unwritten);
         assert!(unwritten.to_string().ends_with("; limits met (stdout_lines_dropped 3)"), "{unwritten}");
-        assert!(unwritten.is_of(&Stats::default(), &limits::Stats::default(), &ShellStats::default()));
-        assert!(!Snapshot::default().is_of(&Stats::default(), &limits::Stats::default(), &shell));
+        assert!(is_default(&unwritten, ShellStats::default()));
+        assert!(!is_default(&Snapshot::default(), shell));
     }
 }
