@@ -217,18 +217,33 @@ pub enum Then {
 }
 
 impl Session {
+    /// Opens so many streams with these bytes, over TCP by one write. `false` if the connection has ended.
+    pub async fn open_many(&self, payload: &[u8], then: Then, count: usize) -> bool {
+        match self {
+            Self::Tcp(link) => {
+                let mut bytes = Vec::with_capacity(count * (payload.len() + 2 * frame::HEADER_BYTES));
+                for _ in 0..count {
+                    append_stream(link.next_stream(), payload, then, &mut bytes);
+                }
+                link.send(bytes).await
+            }
+            Self::Quic(..) => {
+                for _ in 0..count {
+                    if !self.open(payload, then).await {
+                        return false;
+                    }
+                }
+                true
+            }
+        }
+    }
+
     /// Opens a stream with these bytes. `false` if the connection has ended.
     pub async fn open(&self, payload: &[u8], then: Then) -> bool {
         match self {
             Self::Tcp(link) => {
-                let stream = link.next_stream();
                 let mut bytes = Vec::with_capacity(payload.len() + 2 * frame::HEADER_BYTES);
-                frame::data(frame::SYN, stream, payload, &mut bytes);
-                match then {
-                    Then::Keep => {}
-                    Then::Reset => frame::data(frame::RST, stream, &[], &mut bytes),
-                    Then::Finish => frame::data(frame::FIN, stream, &[], &mut bytes),
-                }
+                append_stream(link.next_stream(), payload, then, &mut bytes);
                 link.send(bytes).await
             }
             Self::Quic(link, reading, kept) => {
@@ -266,5 +281,15 @@ impl Session {
             Self::Tcp(link) => link.closed().await,
             Self::Quic(link, ..) => drop(link.connection.closed().await),
         }
+    }
+}
+
+/// Appends the frames of a stream that is opened, written, and then treated so.
+fn append_stream(stream: u32, payload: &[u8], then: Then, bytes: &mut Vec<u8>) {
+    frame::data(frame::SYN, stream, payload, bytes);
+    match then {
+        Then::Keep => {}
+        Then::Reset => frame::data(frame::RST, stream, &[], bytes),
+        Then::Finish => frame::data(frame::FIN, stream, &[], bytes),
     }
 }

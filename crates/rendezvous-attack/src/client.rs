@@ -8,7 +8,7 @@ use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, identify,
     identity::Keypair,
     noise,
-    swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
+    swarm::{DialError, NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
     tcp, yamux,
 };
 use libp2p_stream::{Control, OpenStreamError};
@@ -139,11 +139,18 @@ async fn identified(swarm: &mut Swarm<Behaviour>) -> Result<(), Failure> {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Error { error, .. })) => {
                 return Err(Failure::Connect(format!("identify: {error}")));
             }
-            SwarmEvent::OutgoingConnectionError { error, .. } => return Err(Failure::Connect(error.to_string())),
+            SwarmEvent::OutgoingConnectionError { error, .. } => return Err(Failure::Connect(innermost(&error))),
             SwarmEvent::ConnectionClosed { cause, .. } => {
                 return Err(Failure::Connect(cause.map_or("closed".to_owned(), |cause| cause.to_string())));
             }
             _ => {}
         }
     }
+}
+
+/// What the operating system said, without the addresses before it: failures are counted by their text.
+fn innermost(error: &DialError) -> String {
+    let text = error.to_string();
+    let last = text.rsplit(": ").next().unwrap_or(&text);
+    last.trim_end_matches([')', ']']).to_owned()
 }

@@ -1,6 +1,10 @@
 //! `rendezvous-attack`: see the library.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
@@ -106,6 +110,7 @@ async fn suite(args: Suite) -> anyhow::Result<ExitCode> {
     let chosen = Chosen::new(&attacks, &scenarios, &args.names)?;
     let binary = args.binary.clone().or_else(beside).context("name the binary with --binary")?;
     let settings = Settings { binary, is_long: args.long, with_sink: args.sink || args.long };
+    let begin = Instant::now();
     let mut results = Results::default();
     for attack in chosen.attacks {
         for (carrier, prefixes) in variants(attack, &args) {
@@ -116,6 +121,7 @@ async fn suite(args: Suite) -> anyhow::Result<ExitCode> {
     for scenario in chosen.scenarios {
         results.add(scenario.name, (scenario.run)(settings.clone()).await);
     }
+    println!("\n{} s", begin.elapsed().as_secs());
     Ok(results.end())
 }
 

@@ -10,6 +10,9 @@ pub const POINT: usize = 0;
 /// The core of the attacker and the probe.
 pub const CLIENTS: usize = 1;
 
+/// How far the attacker gives way to the probe: a third of the probe's weight, so that neither starves.
+const NICENESS: &str = "5";
+
 /// A command that runs on this core, where there is more than one and `taskset` is installed.
 #[must_use]
 pub fn on_core(core: usize, program: impl AsRef<OsStr>) -> Command {
@@ -29,7 +32,7 @@ pub fn on_core_giving_way(core: usize, program: impl AsRef<OsStr>) -> Command {
     if !is_installed("nice") {
         return inner;
     }
-    within("nice", &["-n", "19"], &inner)
+    within("nice", &["-n", NICENESS], &inner)
 }
 
 /// A command whose soft limit of descriptors is the hard one, where `prlimit` is installed.

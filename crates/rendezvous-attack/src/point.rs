@@ -95,6 +95,8 @@ pub struct Options {
     pub stdout: Stdout,
     /// Its soft limit of open descriptors; the system's without.
     pub descriptors: Option<u32>,
+    /// Variables of its environment that scale a total down, so that an attack meets it within seconds.
+    pub scaled: Option<(&'static str, &'static str)>,
     /// Size of a disk of its own for its data, in MiB. The data ends with the process.
     pub disk_mib: Option<u32>,
     /// Whether it prints statistics each second, with the names of the namespaces.
@@ -132,6 +134,9 @@ impl Point {
         command.args(["serve", "--json", "--data-dir"]).arg(data.path());
         command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{tcp}")]);
         command.args(["--listen", &format!("/ip4/127.0.0.1/udp/{udp}/quic-v1")]);
+        if let Some((name, value)) = options.scaled {
+            command.env(name, value);
+        }
         if options.prints_much {
             command.env("RENDEZVOUS_STATISTICS_INTERVAL_SECS", "1").env("RENDEZVOUS_STATISTICS_NAMESPACES", "true");
         }

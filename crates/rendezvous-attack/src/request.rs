@@ -140,7 +140,7 @@ impl Answers {
     ///
     /// # Errors
     /// The point refuses the protocol, or writes what is no frame.
-    pub fn next(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
+    pub fn take(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
         loop {
             let Some((payload, len)) = frame::split(&self.bytes, frame::RESPONSE_BYTES_MAX)? else { return Ok(None) };
             let payload = payload.to_vec();
@@ -184,7 +184,7 @@ mod tests {
         let mut found = Vec::new();
         for byte in bytes {
             answers.push(&[byte]);
-            found.extend(answers.next().expect("frames"));
+            found.extend(answers.take().expect("frames"));
         }
         assert_eq!(found, [b"one".to_vec(), b"two".to_vec()]);
     }

@@ -57,7 +57,7 @@ impl Settings {
     /// Time of the calm phase.
     #[must_use]
     pub fn calm(&self) -> Duration {
-        Duration::from_millis(if self.is_long { 5_000 } else { 1_200 })
+        Duration::from_millis(if self.is_long { 5_000 } else { 1_000 })
     }
 }
 
@@ -68,7 +68,9 @@ impl Settings {
 pub async fn run(settings: &Settings, attack: &Attack, carrier: Carrier, prefixes: u32) -> anyhow::Result<Row> {
     let data = tempfile::tempdir()?;
     let mut point = Point::start(&settings.binary, &data, attack.options).await?;
-    fill(point.target).await.context("the point cannot be filled")?;
+    // A point that prints its namespaces begins with few of them.
+    let large = if attack.options.prints_much { 0 } else { FILLED };
+    fill_with(point.target, large).await.context("the point cannot be filled")?;
     let probe = Probe::start(point.target).await.context("the probe does not get in before the attack")?;
 
     let meter = Meter::start(point.usage()?.cpu);
@@ -105,7 +107,10 @@ pub async fn run(settings: &Settings, attack: &Attack, carrier: Carrier, prefixe
     }
     let checked = acknowledged.len().min(CHECKED_MAX) as u64;
     let lost = match ended {
-        None => lost(point.target, &acknowledged).await.unwrap_or(checked),
+        None => lost(point.target, &acknowledged).await.unwrap_or_else(|error| {
+            faults.push(format!("the point must answer after the attack: {error:#}"));
+            0
+        }),
         Some(_) => 0,
     };
     let peak = point.sampler.peak();
@@ -145,12 +150,17 @@ pub async fn run(settings: &Settings, attack: &Attack, carrier: Carrier, prefixe
 /// # Errors
 /// One of them is refused.
 pub async fn fill(target: Target) -> anyhow::Result<()> {
+    fill_with(target, FILLED).await
+}
+
+/// As [`fill`], with so many large registrations.
+async fn fill_with(target: Target, large: usize) -> anyhow::Result<()> {
     for number in 0..=probe::LISTED as u64 {
         let key = request::key(0, number);
         let source = (sources::FILLER, 0).into();
         let link = Link::dial(source, target.tcp, target.peer, noise::Config::new(&key)?, Reading::Honest).await?;
         let (count, addresses, namespace) = match number as usize {
-            probe::LISTED => (FILLED, request::LARGE_RECORD_ADDRESSES, "filled"),
+            probe::LISTED => (large, request::LARGE_RECORD_ADDRESSES, "filled"),
             _ => (1, 3, probe::NAMESPACE),
         };
         if count == 1 {
@@ -189,7 +199,7 @@ pub async fn exchange(link: &Link, frames: &[u8], answers: usize) -> anyhow::Res
     let mut read = request::Answers::default();
     let mut payloads = Vec::new();
     while payloads.len() < answers {
-        match read.next()? {
+        match read.take()? {
             Some(payload) => payloads.push(payload),
             None => read.push(&receiver.recv().await.context("the stream has ended")?),
         }

@@ -93,7 +93,7 @@ pub(crate) async fn run(args: args::Serve) -> Result<(), Error> {
     let (rendezvous, kept) = open(settings).await?;
     let guard = guard(settings);
     let swarm = node::swarm(&key.keypair, &guard, |keypair| Behaviour {
-        limits: limits::Behaviour::new(settings.connections.limits.clone()),
+        limits: limits(settings, &rendezvous),
         identify: node::identify(keypair),
         ping: ping::Behaviour::default(),
         rendezvous,
@@ -292,11 +292,16 @@ impl Point {
     }
 }
 
-/// What identify says about a requester tells which records it can read.
+/// What identify says about a requester tells which records it can read. Whoever does not answer a ping is gone.
 fn on_protocol_event(swarm: &mut Swarm<Behaviour>, event: SwarmEvent<BehaviourEvent>) {
     match event {
         SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
             swarm.behaviour_mut().rendezvous.peer_agent(peer_id, &info.agent_version);
+        }
+        SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Err(failure), .. }))
+            if !matches!(failure, ping::Failure::Unsupported) =>
+        {
+            swarm.behaviour_mut().limits.peer_unresponsive(connection);
         }
         SwarmEvent::Behaviour(BehaviourEvent::Rendezvous(event)) => tracing::debug!(?event, "rendezvous"),
         _ => {}
@@ -315,11 +320,19 @@ fn store_line(kept: Option<&Kept>) -> String {
 
 /// The bounds of the transport.
 fn guard(settings: &Settings) -> Guard {
-    let mut config = rendezvous_host::Config::default();
-    config.handshake_timeout = settings.connections.handshake_timeout;
-    // A handshake over TCP has a descriptor, and the setting may have been lowered for want of those.
-    config.handshakes_max = config.handshakes_max.min(settings.connections.limits.pending_max);
+    let mut config = settings.transport.clone();
+    config.handshakes_max = settings.connections.limits.pending_max;
     Guard::new(config)
+}
+
+/// The limits on connections, which close idle ones by what the point notes of their use.
+fn limits(settings: &Settings, rendezvous: &server::Behaviour) -> limits::Behaviour {
+    let mut config = settings.connections.limits.clone();
+    // The transport bounds the total, for TCP and for QUIC each.
+    config.pending_max = usize::MAX;
+    let mut limits = limits::Behaviour::new(config);
+    limits.watch(rendezvous.activity());
+    limits
 }
 
 fn server_config(settings: &Settings) -> server::Config {

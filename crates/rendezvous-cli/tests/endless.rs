@@ -31,7 +31,7 @@ use libp2p::{
 use libp2p_identity::Keypair;
 use rendezvous_core::client::{Client, ClientConfig};
 use rendezvous_record::Flavour;
-use rendezvous_wire::{PROTOCOL, PageWriter, frame};
+use rendezvous_wire::{Namespace, PROTOCOL, PageWriter, frame};
 
 /// Pages that a walk takes: one with news, and as many without as are read in a row.
 const PAGES: u64 = 17;
@@ -136,6 +136,10 @@ fn stranger() -> Vec<u8> {
     let now = rendezvous_core::Time::from_unix_millis(1_700_000_000_000);
     let mut client = Client::new(ClientConfig::default(), Keypair::generate_ed25519(), [0; 32]);
     client.set_addresses(now, vec!["/ip4/192.0.2.1/tcp/1".parse().expect("an address")]);
+    // A record is signed when it is to be sent.
+    let name = Namespace::new("rendezvous").expect("a namespace");
+    client.register(now, name, [Keypair::generate_ed25519().public().to_peer_id()], None);
+    client.poll_request(now).expect("a REGISTER");
     client.own_record(Flavour::Standard).expect("it has an address").envelope().to_vec()
 }
 

@@ -268,3 +268,24 @@ fn a_limit_that_is_met_is_told_once_a_minute_with_its_setting() {
     fill(&mut desk, &mut next, network(1), HOURS_2);
     assert_eq!(desk.server.poll_notice(), Some(notice));
 }
+
+/// 64 bytes is what a registration may cost beyond its record. A network costs up to 24 once, however many registrations it
+/// has; here each is a /56 that is alone in its /48, so twice that.
+#[test]
+fn counting_by_network_keeps_a_registration_within_its_memory() {
+    const COUNT: u64 = 20_000;
+    let beyond_records = |networks: u64| {
+        let mut desk = Desk::new();
+        for number in 0..COUNT {
+            let [.., a, b, c] = (number % networks).to_be_bytes();
+            desk.origin = ipv6([0x20, 1, a, 0xd, b, c, 0]);
+            desk.register(number, "chat", HOURS_2).unwrap();
+        }
+        let beyond = desk.server.allocated_bytes() as u64 - desk.server.stats().record_bytes;
+        beyond as f64 / COUNT as f64
+    };
+    let [one, some, all] = [1_000, 5_000, COUNT].map(beyond_records);
+    println!("bytes beyond the record: {one} from 1000 networks, {some} from 5000, {all} from {COUNT}");
+    assert!(one <= 64.0, "{one} bytes");
+    assert!(some - one <= 48.0 * (0.25 - 0.05), "{some} bytes against {one}");
+}

@@ -131,7 +131,7 @@ fn unknown_protocols(arena: Arena) -> Running {
                         return false;
                     }
                     arena.counts.done.fetch_add(1, Relaxed);
-                    if turn % 64 == 0 {
+                    if turn.is_multiple_of(64) {
                         sleep(Duration::from_millis(1)).await;
                     }
                 }

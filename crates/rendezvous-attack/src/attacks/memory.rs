@@ -18,10 +18,13 @@ const UNREAD: Reading = Reading::Frames { pong_delay: Duration::ZERO };
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Time that a ping's answer is held back: a window grows while half of it is used within twice that time.
-const PONG_DELAY: Duration = Duration::from_millis(700);
+const PONG_DELAY: Duration = Duration::from_millis(1_500);
 
 /// Time given to the growth of the window, before the answer that is not read.
-const GROWTH: Duration = Duration::from_millis(2_200);
+const GROWTH: Duration = Duration::from_millis(4_500);
+
+/// Registrations of an answer of some 100 KiB: a muxer takes all of it as written though the peer reads nothing.
+const SWALLOWED: u64 = 90;
 
 pub(super) const ATTACKS: &[Attack] = &[
     Attack::new(
@@ -31,7 +34,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         window_tuning,
     )
     .from(1)
-    .lasting(6),
+    .lasting(9),
     Attack::new(
         "window-tuning-discover",
         "as window-tuning, filled with pipelined DISCOVERs in frames of 1 KiB, over 8 connections",
@@ -55,7 +58,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     .lasting(4),
     Attack::new(
         "unread-answers",
-        "16 connections open 500 streams each, with a DISCOVER of 1 MiB on each, and read none of the answers",
+        "16 connections open 500 streams each, with a DISCOVER of 100 KiB on each, and read nothing",
         unread_answers,
     )
     .both()
@@ -209,14 +212,15 @@ fn unpolled_streams(arena: Arena) -> Running {
     })
 }
 
-/// Opens `streams` streams with an unread DISCOVER, slowly enough that the places are given back.
-async fn unread(arena: Arena, number: u32, streams: usize, reading: Reading) -> bool {
-    let Ok(session) = arena.session(number, reading).await else { return false };
-    let opening = request::stream(&request::discover(None, 1_000, &[]));
+/// Opens `streams` streams with a DISCOVER of so many registrations, slowly enough that places are given back. Nothing
+/// is read.
+async fn unread(arena: Arena, number: u32, streams: usize, limit: u64, then: Then) -> bool {
+    let Ok(session) = arena.session(number, Reading::Never).await else { return false };
+    let opening = request::stream(&request::discover(None, limit, &[]));
     let mut pause = Duration::ZERO;
     for opened in 0..streams {
         let open = tokio::select! {
-            open = session.open(&opening, Then::Keep) => open,
+            open = session.open(&opening, then) => open,
             () = arena.over() => return true,
         };
         if !open {
@@ -237,14 +241,14 @@ async fn unread(arena: Arena, number: u32, streams: usize, reading: Reading) -> 
 
 fn unread_answers(arena: Arena) -> Running {
     running(async move {
-        arena.each(16, |arena, number| unread(arena, number, 500, UNREAD)).await;
+        arena.each(16, |arena, number| unread(arena, number, 500, SWALLOWED, Then::Finish)).await;
         Ok(())
     })
 }
 
 fn unread_socket(arena: Arena) -> Running {
     running(async move {
-        arena.each(64, |arena, number| unread(arena, number, 100, Reading::Never)).await;
+        arena.each(64, |arena, number| unread(arena, number, 100, 1_000, Then::Keep)).await;
         Ok(())
     })
 }

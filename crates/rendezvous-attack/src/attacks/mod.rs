@@ -35,17 +35,13 @@ pub struct Attack {
     pub run: fn(Arena) -> Running,
 }
 
+/// A point at its default settings.
+const DEFAULT: Options =
+    Options { stdout: Stdout::Read, descriptors: None, scaled: None, disk_mib: None, prints_much: false };
+
 impl Attack {
     const fn new(name: &'static str, about: &'static str, run: fn(Arena) -> Running) -> Self {
-        Self {
-            name,
-            about,
-            carriers: &[Carrier::Tcp],
-            prefixes: 16,
-            secs: 3,
-            options: Options { stdout: Stdout::Read, descriptors: None, disk_mib: None, prints_much: false },
-            run,
-        }
+        Self { name, about, carriers: &[Carrier::Tcp], prefixes: 16, secs: 2, options: DEFAULT, run }
     }
 
     const fn both(mut self) -> Self {

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::{io::AsyncReadExt as _, time::sleep};
 
-use super::{Attack, Running, running};
+use super::{Attack, DEFAULT, Running, running};
 use crate::{
     arena::{Arena, Session, Then},
     point::{Options, Stdout},
@@ -34,7 +34,8 @@ pub(super) const ATTACKS: &[Attack] = &[
         initials,
     )
     .over_quic()
-    .from(200),
+    .from(200)
+    .lasting(5),
     Attack::new("idle-streams", "512 connections with 128 idle streams each, all within their limits", idle_streams)
         .from(2)
         .lasting(5),
@@ -48,28 +49,34 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack::new("silent-connections", "connections that are silent after yamux, as many as get in", silent_connections)
         .lasting(4),
     Attack::new(
+        "silent-connections-full",
+        "as silent-connections, at a point whose total is scaled down to 400 connections",
+        silent_connections,
+    )
+    .lasting(4)
+    .with(Options { scaled: Some(("RENDEZVOUS_CONNECTIONS_MAX", "400")), ..DEFAULT }),
+    Attack::new(
         "cheap-requests",
         "connections that keep their places with one empty DISCOVER every two seconds",
         cheap_requests,
     )
     .lasting(4),
     Attack::new("descriptors", "1,000 connections to a point whose soft limit is 256 descriptors", descriptors)
-        .with(Options { stdout: Stdout::Read, descriptors: Some(DESCRIPTORS), disk_mib: None, prints_much: false }),
+        .with(Options { descriptors: Some(DESCRIPTORS), ..DEFAULT }),
     Attack::new(
         "stdout-unread",
         "5,000 long namespaces are registered at a point whose output, with the namespaces, nobody reads",
         many_namespaces,
     )
     .lasting(5)
-    .with(Options { stdout: Stdout::Unread, descriptors: None, disk_mib: None, prints_much: true }),
+    .with(Options { stdout: Stdout::Unread, prints_much: true, ..DEFAULT }),
     Attack::new("stdout-closed", "as stdout-unread, and the reader has gone", many_namespaces).with(Options {
         stdout: Stdout::Closed,
-        descriptors: None,
-        disk_mib: None,
         prints_much: true,
+        ..DEFAULT
     }),
     Attack::new("stdout-full", "as stdout-unread, and the output is a file on a full disk", many_namespaces)
-        .with(Options { stdout: Stdout::Full, descriptors: None, disk_mib: None, prints_much: true }),
+        .with(Options { stdout: Stdout::Full, prints_much: true, ..DEFAULT }),
 ];
 
 /// Sockets of all prefixes, with these bytes on each.
@@ -117,34 +124,37 @@ fn initials(arena: Arena) -> Running {
         for number in 0..SOURCES {
             sockets.push(tokio::net::UdpSocket::bind(arena.sources.address(number)).await?);
         }
-        let key = arena.fresh_key();
-        let secs = arena.end.duration_since(tokio::time::Instant::now()).as_secs_f64();
-        let clients = raw::initials(&key, arena.peer(), arena.target.quic, (secs * f64::from(PER_SEC)) as usize)?;
-        for (datagrams, socket) in clients.iter().zip(sockets.iter().cycle()) {
+        let mut clients = raw::Initials::new(&arena.fresh_key(), arena.peer(), arena.target.quic)?;
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / PER_SEC);
+        for socket in sockets.iter().cycle() {
             if arena.is_over() {
                 break;
             }
-            for datagram in datagrams {
+            for datagram in clients.next_client()? {
                 // A full buffer loses it.
-                let _ = socket.send_to(datagram, arena.target.quic).await;
+                let _ = socket.send_to(&datagram, arena.target.quic).await;
             }
             arena.counts.done.fetch_add(1, Relaxed);
-            sleep(Duration::from_secs(1) / PER_SEC).await;
+            ticks.tick().await;
         }
-        arena.over().await;
         Ok(())
     })
 }
 
 /// Holds connections, each with what `use_it` does on it, dialling `DIALS` at a time.
 async fn many(arena: Arena, count: u32, act: fn(Arena, Session) -> Running) {
+    many_reading(arena, count, UNREAD, act).await;
+}
+
+/// As [`many`], and the sessions read so.
+async fn many_reading(arena: Arena, count: u32, reading: Reading, act: fn(Arena, Session) -> Running) {
     let turns = std::sync::Arc::new(tokio::sync::Semaphore::new(DIALS as usize));
     arena
         .each(count, move |arena, number| {
             let turns = std::sync::Arc::clone(&turns);
             async move {
                 let Ok(turn) = turns.acquire().await else { return false };
-                let Ok(session) = arena.session(number, UNREAD).await else { return false };
+                let Ok(session) = arena.session(number, reading).await else { return false };
                 drop(turn);
                 act(arena, session).await.is_ok()
             }
@@ -179,12 +189,18 @@ fn idle_streams(arena: Arena) -> Running {
 
 fn unread_pages(arena: Arena) -> Running {
     running(async move {
-        many(arena, 40, |arena, session| {
+        many_reading(arena, 40, Reading::Never, |arena, session| {
             running(async move {
                 let opening = request::stream(&request::discover(None, 1_000, &[]));
-                for _ in 0..8 {
+                // Whatever room is given back is taken again.
+                for turn in 0..500_u64 {
                     anyhow::ensure!(session.open(&opening, Then::Keep).await, "closed");
                     arena.counts.done.fetch_add(1, Relaxed);
+                    let pause = if turn < 8 { Duration::ZERO } else { Duration::from_millis(50) };
+                    tokio::select! {
+                        () = arena.over() => return Ok(()),
+                        () = sleep(pause) => {}
+                    }
                 }
                 hold(&arena, &session).await
             })

@@ -7,17 +7,22 @@ use std::{
 
 use libp2p::identity::Keypair;
 use rendezvous_record::Flavour;
+use rendezvous_wire::Status;
 use tokio::{task::yield_now, time::sleep};
 
-use super::{Attack, Running, running};
+use super::{Attack, DEFAULT, Running, running};
 use crate::{
     arena::{Arena, Session, Then},
+    point::Options,
     raw::{Reading, frame},
-    request,
+    request, run,
 };
 
 /// Namespaces of one key, as many as the point takes.
 const NAMESPACES: u32 = 1_000;
+
+/// Of these, in one stream.
+const AT_ONCE: u32 = 100;
 
 pub(super) const ATTACKS: &[Attack] = &[
     Attack::new(
@@ -28,6 +33,14 @@ pub(super) const ATTACKS: &[Attack] = &[
     .from(1)
     .lasting(4),
     Attack::new("fill-registry-spread", "as fill-registry, over 64 connections", fill_registry_spread).lasting(4),
+    Attack::new(
+        "fill-registry-full",
+        "as fill-registry, at a point whose total is scaled down to 200,000 registrations",
+        fill_registry_spread,
+    )
+    .from(1)
+    .lasting(6)
+    .with(Options { scaled: Some(("RENDEZVOUS_REGISTRATIONS_MAX", "200000")), ..DEFAULT }),
     Attack::new("foreign-ecdsa", "a foreign ECDSA record is replayed, pipelined, over 16 connections", foreign_ecdsa),
     Attack::new("foreign-rsa", "a foreign RSA record is replayed, pipelined, over 16 connections", foreign_rsa),
     Attack::new("own-ecdsa", "peers with ECDSA keys register as fast as they can, a new record each time", own_ecdsa),
@@ -63,23 +76,23 @@ async fn pipelined(arena: &Arena, session: &Session, per_stream: usize, mut next
 async fn fill(arena: Arena, number: u32) -> bool {
     let key = arena.fresh_key();
     let Ok(record) = request::record(&key, 1) else { return false };
-    let Ok(session) = arena.session_of(number, &key, Reading::Honest).await else { return false };
+    let Ok(Session::Tcp(link)) = arena.session_of(number, &key, Reading::Honest).await else { return false };
     let run = std::process::id();
     let mut first = 0;
     while first < NAMESPACES && !arena.is_over() {
         let mut frames = Vec::new();
-        for namespace in first..first + 100 {
+        for namespace in first..first + AT_ONCE {
             frames.extend_from_slice(&request::register(&format!("fill/{run}/{namespace}"), record.envelope()));
         }
-        first += 100;
-        if !session.open(&request::stream(&frames), Then::Finish).await {
-            return false;
+        first += AT_ONCE;
+        let Ok(answers) = run::exchange(&link, &frames, AT_ONCE as usize).await else { return false };
+        for answer in answers {
+            match request::status(&answer) {
+                Ok((Status::Ok, _)) => arena.counts.done.fetch_add(1, Relaxed),
+                _ => arena.counts.refused.fetch_add(1, Relaxed),
+            };
         }
-        arena.counts.done.fetch_add(100, Relaxed);
-        sleep(Duration::from_millis(5)).await;
     }
-    // The point must have read them before the connection goes.
-    sleep(Duration::from_millis(100)).await;
     true
 }
 

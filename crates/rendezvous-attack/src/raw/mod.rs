@@ -20,7 +20,7 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
 pub use self::{
     link::{Link, Reading},
-    quic::{QuicLink, endpoint, initials},
+    quic::{Initials, QuicLink, endpoint},
     select::{HEADER, negotiation, proposal},
 };
 

@@ -69,23 +69,33 @@ impl QuicLink {
     }
 }
 
-/// Datagrams of `count` clients that begin a connection and go no further: each element is one client's.
-///
-/// # Errors
-/// The key cannot make a certificate.
-pub fn initials(
-    key: &Keypair,
-    point: PeerId,
+/// Clients that begin a connection and go no further.
+#[derive(Debug)]
+pub struct Initials {
+    endpoint: quinn_proto::Endpoint,
+    config: ClientConfig,
     target: SocketAddr,
-    count: usize,
-) -> Result<Vec<Vec<Vec<u8>>>, DialError> {
-    let config = config(key, point, 64 << 10)?;
-    let mut endpoint = quinn_proto::Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);
-    let now = Instant::now();
-    let mut clients = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (_, mut connection) = endpoint
-            .connect(now, config.clone(), target, SERVER_NAME)
+}
+
+impl Initials {
+    /// Clients of this key.
+    ///
+    /// # Errors
+    /// The key cannot make a certificate.
+    pub fn new(key: &Keypair, point: PeerId, target: SocketAddr) -> Result<Self, DialError> {
+        let endpoint = quinn_proto::Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);
+        Ok(Self { endpoint, config: config(key, point, 64 << 10)?, target })
+    }
+
+    /// The datagrams of another client.
+    ///
+    /// # Errors
+    /// There are too many connections at this end.
+    pub fn next_client(&mut self) -> Result<Vec<Vec<u8>>, DialError> {
+        let now = Instant::now();
+        let (handle, mut connection) = self
+            .endpoint
+            .connect(now, self.config.clone(), self.target, SERVER_NAME)
             .map_err(|error| DialError::Quic(error.to_string()))?;
         let mut datagrams = Vec::new();
         let mut buffer = Vec::new();
@@ -93,7 +103,8 @@ pub fn initials(
             datagrams.push(buffer[..transmit.size].to_vec());
             buffer.clear();
         }
-        clients.push(datagrams);
+        // Its place at this end is free for the next one.
+        self.endpoint.handle_event(handle, quinn_proto::EndpointEvent::drained());
+        Ok(datagrams)
     }
-    Ok(clients)
 }

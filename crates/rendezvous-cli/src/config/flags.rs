@@ -19,17 +19,19 @@ use super::{
 use crate::args::LAST;
 
 /// What `--help` calls the tables.
-pub(super) const HEADINGS: [(&str, &str); 10] = [
+pub(super) const HEADINGS: [(&str, &str); 12] = [
     ("statistics", "Statistics"),
     ("ttl", "Lifetimes"),
     ("registrations", "Registrations"),
     ("records", "Records"),
     ("page", "Pages"),
     ("rate", "Rates"),
+    ("work", "Processor time of requests"),
     ("discover", "Access"),
     ("streams", "Streams"),
     ("store", "Store"),
     ("connections", "Connections"),
+    ("transport", "Transport"),
 ];
 
 /// Tables whose flags `-h` shows; `--help` shows all.

@@ -47,6 +47,16 @@ impl Quantity for u64 {
     }
 }
 
+impl Quantity for u32 {
+    fn from_number(number: Option<u64>) -> Self {
+        number.and_then(|number| number.try_into().ok()).unwrap_or(Self::MAX)
+    }
+
+    fn number(&self) -> Option<u64> {
+        (*self < Self::MAX).then_some((*self).into())
+    }
+}
+
 impl Quantity for usize {
     fn from_number(number: Option<u64>) -> Self {
         number.and_then(|number| number.try_into().ok()).unwrap_or(Self::MAX)
@@ -77,14 +87,14 @@ impl Quantity for Option<NonZeroU32> {
     }
 }
 
-/// In place of the point's bound, so that no limit is one too.
-impl Quantity for Option<usize> {
-    fn from_number(number: Option<u64>) -> Self {
-        Some(usize::from_number(number))
+/// In place of a bound that follows from others, so that no limit is one too. What is not set follows from the others.
+impl Field for Option<usize> {
+    fn read(given: Given<'_>, bounds: Bounds) -> Result<Self, Invalid> {
+        usize::read(given, bounds).map(Some)
     }
 
-    fn number(&self) -> Option<u64> {
-        self.as_ref().and_then(usize::number)
+    fn show(&self) -> Json {
+        self.as_ref().map_or(Json::Null, usize::show)
     }
 }
 

@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
-use rendezvous_core::server::{ExemptNetworks, Rate};
+use rendezvous_core::server::{ExemptNetworks, Rate, WORK_MAX_PER_SEC, WORK_PER_PEER, WORK_PER_PREFIX, WorkRate};
+use rendezvous_host::MemoryShares;
 use rendezvous_swarm::{limits, server};
 
 use super::size::ByteSize;
 use crate::{address::ListenAddress, args::PORT_DEFAULT, error::Error, node};
 
 /// Memory for connections, requests and answers: room for the default bounds on a machine of 2 GiB.
-const MEMORY_MAX: ByteSize = ByteSize(1 << 30);
+const MEMORY_MAX: ByteSize = ByteSize(rendezvous_host::MEMORY_MAX as u64);
 
 /// File in the data directory that holds the key.
 const KEY_FILE: &str = "key";
@@ -35,7 +36,10 @@ pub(crate) struct Settings {
     pub(crate) statistics: Statistics,
     pub(crate) server: server::Config,
     pub(crate) rates: Rates,
+    pub(crate) work: Work,
     pub(crate) connections: Connections,
+    /// Bounds of the transport.
+    pub(crate) transport: rendezvous_host::Config,
 }
 
 /// What is printed of the statistics.
@@ -73,23 +77,62 @@ impl Frequency {
     }
 }
 
+/// How much of the processor's time requests may take; it becomes [`WorkRate`]s when all is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    pub(crate) per_peer: WorkShare,
+    pub(crate) per_prefix: WorkShare,
+    /// `None` for no limit.
+    pub(crate) max_millis_per_sec: Option<u32>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            per_peer: WorkShare::of(WORK_PER_PEER),
+            per_prefix: WorkShare::of(WORK_PER_PREFIX),
+            max_millis_per_sec: Some(millis(WORK_MAX_PER_SEC)),
+        }
+    }
+}
+
+/// The parts of a [`WorkRate`].
+#[derive(Clone, Debug)]
+pub(crate) struct WorkShare {
+    /// `None` for no limit.
+    pub(crate) burst_millis: Option<u32>,
+    pub(crate) millis_per_sec: u64,
+}
+
+impl WorkShare {
+    fn of(rate: WorkRate) -> Self {
+        Self { burst_millis: Some(millis(rate.burst)), millis_per_sec: millis(rate.per_sec).into() }
+    }
+
+    fn rate(&self) -> Option<WorkRate> {
+        let burst = Duration::from_millis(self.burst_millis?.into());
+        Some(WorkRate { burst, per_sec: Duration::from_millis(self.millis_per_sec) })
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
 /// Limits on connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     pub(crate) limits: limits::Config,
     /// Networks whose connections have no share per IP prefix.
     pub(crate) exempt: ExemptNetworks,
-    /// Longest time that a connection's encryption and multiplexing may take to agree.
-    pub(crate) handshake_timeout: Duration,
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self {
-            limits: limits::Config::default(),
-            exempt: ExemptNetworks::default(),
-            handshake_timeout: Duration::from_secs(10),
-        }
+        let mut limits = limits::Config::default();
+        // The transport chooses whose handshake goes when there are too many, so a network may have half of them.
+        limits.pending_per_prefix_max = limits.pending_max / 2;
+        Self { limits, exempt: ExemptNetworks::default() }
     }
 }
 
@@ -105,7 +148,9 @@ impl Default for Settings {
             statistics: Statistics { interval: Duration::from_secs(10), namespaces: false },
             server: server::Config::default(),
             rates: Rates::default(),
+            work: Work::default(),
             connections: Connections::default(),
+            transport: rendezvous_host::Config::default(),
         }
     }
 }
@@ -120,6 +165,29 @@ impl Settings {
         server.ttl_default = server.ttl_default.clamp(server.ttl_min, server.ttl_max);
         server.rate_per_peer = self.rates.per_peer.rate();
         server.rate_per_prefix = self.rates.per_prefix.rate();
+        server.work_per_peer = self.work.per_peer.rate();
+        server.work_per_prefix = self.work.per_prefix.rate();
+        server.work_max_per_sec = self.work.max_millis_per_sec.map(|millis| Duration::from_millis(millis.into()));
+        self.share_memory();
+        self.server.exempt = self.connections.exempt.clone();
+        self.connections.limits.exempt = self.connections.exempt.clone();
+        self.transport.exempt = self.connections.exempt.clone();
+    }
+
+    /// Brings each bound on memory within its share of [`Self::memory_max`].
+    fn share_memory(&mut self) {
+        let shares = MemoryShares::of(usize::try_from(self.memory_max.0).unwrap_or(usize::MAX));
+        for (bound, share) in [
+            (&mut self.connections.limits.connections_max, shares.connections_max),
+            (&mut self.server.streams_max, shares.streams_max),
+            (&mut self.server.pages_bytes_max, shares.page_bytes_max),
+            (&mut self.server.requests_bytes_max, shares.request_bytes_max),
+            (&mut self.server.server.pending_bytes_max, shares.pending_bytes_max),
+            (&mut self.transport.unread_max, shares.unread_bytes_max),
+            (&mut self.transport.unsent_max, shares.unsent_bytes_max),
+        ] {
+            *bound = (*bound).min(share);
+        }
     }
 
     /// Where the key is kept.

@@ -14,6 +14,8 @@ const ANY: Bounds = Bounds::NONE;
 const TTL: Bounds = Bounds::new(1, Ttl::RECOMMENDED_MAX.as_secs());
 const SECS: Bounds = Bounds::new(1, 86_400);
 const MILLIS: Bounds = Bounds::new(1, 86_400_000);
+/// Milliseconds of processor time in a second, of up to a hundred cores.
+const WORK: Bounds = Bounds::new(1, 100_000);
 /// What positions and counters hold with room to spare.
 const COUNT: Bounds = Bounds::new(1, 1_000_000_000);
 const BYTES: Bounds = Bounds::new(1, 1 << 50);
@@ -139,7 +141,8 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         flag("registrations-per-prefix-max", "N"),
         COUNT.or_unlimited(),
         server.server.registrations_per_prefix_max,
-        "Registrations that may come from one IP prefix, /24 or /56"
+        "Registrations that may come from one IP prefix, /24 or /56; an IPv6 /48 may have twice as many, a /32 five times \
+         [default: a hundredth of registrations.max, and at least 1000]"
     ),
     setting!(
         "registrations.per_namespace_max",
@@ -233,6 +236,41 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         "Time that earns an IP prefix another request, in milliseconds"
     ),
     setting!(
+        "work.per_peer.burst_millis",
+        flag("work-per-peer-burst-millis", "MILLIS"),
+        MILLIS.or_unlimited(),
+        work.per_peer.burst_millis,
+        "Processor time that the requests of one peer may take at once, in milliseconds"
+    ),
+    setting!(
+        "work.per_peer.millis_per_sec",
+        flag("work-per-peer-millis-per-sec", "MILLIS"),
+        WORK,
+        work.per_peer.millis_per_sec,
+        "Processor time that each second earns one peer, in milliseconds"
+    ),
+    setting!(
+        "work.per_prefix.burst_millis",
+        flag("work-per-prefix-burst-millis", "MILLIS"),
+        MILLIS.or_unlimited(),
+        work.per_prefix.burst_millis,
+        "Processor time that the requests from one IP prefix, /24 or /56, may take at once, in milliseconds"
+    ),
+    setting!(
+        "work.per_prefix.millis_per_sec",
+        flag("work-per-prefix-millis-per-sec", "MILLIS"),
+        WORK,
+        work.per_prefix.millis_per_sec,
+        "Processor time that each second earns an IP prefix, in milliseconds"
+    ),
+    setting!(
+        "work.max_millis_per_sec",
+        flag("work-max-millis-per-sec", "MILLIS"),
+        WORK.or_unlimited(),
+        work.max_millis_per_sec,
+        "Processor time of all requests in a second, in milliseconds, above which the IP prefixes that take most get less"
+    ),
+    setting!(
         "discover.all",
         flag("discover-all", "WHO"),
         ANY,
@@ -244,7 +282,8 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         flag("streams-max", "N"),
         COUNT,
         server.streams_max,
-        "Streams in flight on all connections together; another one is reset"
+        "Streams in flight on all connections together; near it idle streams are reset; at most an eighth of memory_max, at 4 KiB \
+         each"
     ),
     setting!(
         "streams.per_connection_max",
@@ -265,7 +304,7 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         flag("streams-pages-bytes-max", "BYTES"),
         BYTES,
         server.pages_bytes_max,
-        "Bytes of the pages under way on all connections together; others are refused"
+        "Bytes of the pages under way on all connections together; pages get shorter before it; at most an eighth of memory_max"
     ),
     setting!(
         "streams.requests_max",
@@ -286,7 +325,29 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         flag("streams-requests-bytes-max", "BYTES"),
         Bounds::new(1 << 20, 1 << 40),
         server.requests_bytes_max,
-        "Bytes of requests that are not complete, on all connections together; what would exceed it is reset"
+        "Bytes of requests that wait, on all connections together; streams of the largest network are reset above it; at most a \
+         sixteenth of memory_max"
+    ),
+    setting!(
+        "streams.pipelined_requests_max",
+        flag("streams-pipelined-requests-max", "N"),
+        Bounds::new(6, 10_000),
+        server.pipelined_requests_max,
+        "Requests that may wait on one stream while one is served; with one more the stream is reset"
+    ),
+    setting!(
+        "streams.pipelined_bytes_max",
+        flag("streams-pipelined-bytes-max", "BYTES"),
+        Bounds::new(64 << 10, 64 << 20),
+        server.pipelined_bytes_max,
+        "Bytes of requests that may wait on one stream; above it the stream is reset"
+    ),
+    setting!(
+        "streams.negotiating_max",
+        flag("streams-negotiating-max", "N"),
+        COUNT,
+        server.negotiating_max,
+        "Streams whose protocol is being negotiated, on all connections together; above it connections with most are closed"
     ),
     setting!(
         "streams.frame_timeout_secs",
@@ -335,7 +396,7 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         flag("connections-max", "N"),
         COUNT,
         connections.limits.connections_max,
-        "Inbound connections in total"
+        "Inbound connections in total; near it idle ones are closed; at most half of memory_max, at 48 KiB each"
     ),
     setting!(
         "connections.per_peer_max",
@@ -356,7 +417,8 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
         flag("connections-pending-max", "N"),
         COUNT,
         connections.limits.pending_max,
-        "Inbound connections that are being set up"
+        "Inbound connections that are being set up, over TCP and over QUIC each; above it the oldest of the network with the most \
+         are given up"
     ),
     setting!(
         "connections.pending_per_prefix_max",
@@ -374,11 +436,81 @@ pub(crate) static SETTINGS: &[Setting<Settings>] = &[
          which all clients have one prefix [default: none]"
     ),
     setting!(
+        "connections.handshakes_per_second_max",
+        flag("connections-handshakes-per-second-max", "N"),
+        Bounds::new(1, 1_000_000),
+        transport.handshakes_per_second_max,
+        "Connections that may begin to be set up in a second, over TCP and over QUIC each; others wait"
+    ),
+    setting!(
+        "connections.idle_timeout_secs",
+        flag("connections-idle-timeout-secs", "SECS"),
+        SECS,
+        connections.limits.idle_timeout,
+        "Time after which a connection without a request is closed, in seconds"
+    ),
+    setting!(
+        "connections.pressure_idle_secs",
+        flag("connections-pressure-idle-secs", "SECS"),
+        SECS,
+        connections.limits.pressure_idle,
+        "The same for networks above their share, near connections.max, in seconds"
+    ),
+    setting!(
         "connections.handshake_timeout_secs",
         flag("connections-handshake-timeout-secs", "SECS"),
         SECS,
-        connections.handshake_timeout,
+        transport.handshake_timeout,
         "Time for a connection to be set up, in seconds"
+    ),
+    setting!(
+        "transport.streams_max",
+        flag("transport-streams-max", "N"),
+        Bounds::new(16, 8_192),
+        transport.streams_max,
+        "Streams of any protocol on one connection over TCP; with one more the connection ends"
+    ),
+    setting!(
+        "transport.unread_per_connection_max",
+        flag("transport-unread-per-connection-max", "BYTES"),
+        Bounds::new(64 << 10, 1 << 40),
+        transport.unread_per_connection_max,
+        "Bytes that one connection may send unread; above it the connection is closed"
+    ),
+    setting!(
+        "transport.unread_max",
+        flag("transport-unread-max", "BYTES"),
+        Bounds::new(1 << 20, 1 << 40),
+        transport.unread_max,
+        "The same for all connections together; above it the largest is closed; at most a sixteenth of memory_max"
+    ),
+    setting!(
+        "transport.unsent_per_connection_max",
+        flag("transport-unsent-per-connection-max", "BYTES"),
+        Bounds::new(4 << 10, 1 << 40),
+        transport.unsent_per_connection_max,
+        "Bytes written to one connection that have not left; more wait"
+    ),
+    setting!(
+        "transport.unsent_max",
+        flag("transport-unsent-max", "BYTES"),
+        Bounds::new(1 << 20, 1 << 40),
+        transport.unsent_max,
+        "The same for all connections together; above it the largest is closed; at most a sixteenth of memory_max"
+    ),
+    setting!(
+        "transport.stall_timeout_secs",
+        flag("transport-stall-timeout-secs", "SECS"),
+        SECS,
+        transport.stall_timeout,
+        "Time for which a peer may take nothing that is written to it, in seconds"
+    ),
+    setting!(
+        "transport.close_timeout_secs",
+        flag("transport-close-timeout-secs", "SECS"),
+        SECS,
+        transport.close_timeout,
+        "Time for a connection to close in good order, in seconds"
     ),
 ];
 

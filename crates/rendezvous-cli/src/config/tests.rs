@@ -336,9 +336,12 @@ fn no_two_settings_share_a_variable_and_each_table_has_a_heading() {
 #[test]
 fn the_example_names_every_setting_with_its_default() {
     let (config, defaults) = (of_file(EXAMPLE), Settings::default());
+    // Some defaults follow from others.
+    let mut completed = defaults.clone();
+    completed.complete();
     for (setting, source) in SETTINGS.iter().zip(&config.sources) {
-        let default = setting.value(&defaults);
-        if default.is_null() {
+        let default = setting.value(&completed);
+        if setting.value(&defaults).is_null() {
             // It depends on the machine, so that it is there as a comment.
             assert_eq!(*source, Source::Default, "{}", setting.key);
         } else {
@@ -367,7 +370,28 @@ fn what_the_example_has_as_comments_is_right_and_complete() {
 #[test]
 fn without_anything_the_defaults_of_the_libraries_hold() {
     let config = Config::load(None, &Environment::default(), &Flags::default()).expect("it is right");
-    let defaults = rendezvous_swarm::server::Config::default();
+    let mut defaults = rendezvous_swarm::server::Config::default();
+    // What follows from `memory_max`.
+    (defaults.streams_max, defaults.pages_bytes_max, defaults.requests_bytes_max) = (32_768, 128 << 20, 64 << 20);
     assert_eq!(format!("{:?}", config.settings.server), format!("{defaults:?}"));
     assert!(config.settings.listens_everywhere());
+}
+
+#[test]
+fn every_bound_on_memory_is_a_share_of_one_number() {
+    let settings = of_file("memory_max = \"256 MiB\"\n[streams]\npages_bytes_max = 1_000_000\n").settings;
+    assert_eq!(settings.server.pages_bytes_max, 1_000_000, "a bound of its own that is lower holds");
+    assert_eq!(settings.server.requests_bytes_max, 16 << 20);
+    assert_eq!((settings.transport.unread_max, settings.transport.unsent_max), (16 << 20, 16 << 20));
+    assert_eq!(settings.connections.limits.connections_max, (128 << 20) / (48 << 10));
+}
+
+#[test]
+fn an_exempt_network_is_exempt_everywhere() {
+    let settings = of_file("[connections]\nexempt = [\"172.17.0.0/16\"]\n").settings;
+    let exempt = settings.connections.exempt;
+    assert_eq!(exempt.networks().len(), 1);
+    for other in [settings.server.exempt, settings.connections.limits.exempt, settings.transport.exempt] {
+        assert_eq!(other, exempt);
+    }
 }

@@ -19,7 +19,7 @@ const RENEWAL_SECS_MIN: u64 = 2;
 /// Why a walk was ended before the point's listing ended. The fault is the point's.
 ///
 /// The registrations of a walk that was ended are a partial listing: a peer that is missing from it may be registered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum WalkLimit {
     /// The pages have more bytes than [`ClientConfig::walk_bytes_max`], or than

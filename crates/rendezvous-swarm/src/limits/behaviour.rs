@@ -457,7 +457,9 @@ impl NetworkBehaviour for Behaviour {
             let connection = CloseConnection::One(connection);
             return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
         }
-        self.waker = Some(cx.waker().clone());
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
         Poll::Pending
     }
 }

@@ -11,7 +11,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     future::{Future, poll_fn},
-    pin::pin,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -462,8 +462,9 @@ impl Slot {
     }
 
     /// What a future comes to; `None` if the stream is evicted first.
-    pub(super) async fn unless_evicted<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
+    ///
+    /// The caller pins the future: as an argument it would have its place twice.
+    pub(super) async fn unless_evicted<F: Future>(&self, mut future: Pin<&mut F>) -> Option<F::Output> {
         poll_fn(|cx| {
             self.state.waker.register(cx.waker());
             if self.state.is_evicted.load(Relaxed) {
@@ -509,7 +510,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::{net::Ipv4Addr, pin::pin};
 
     use futures::{FutureExt as _, future::pending};
     use proptest::prelude::*;
@@ -532,7 +533,7 @@ mod tests {
     }
 
     fn is_evicted(slot: &Slot) -> bool {
-        slot.unless_evicted(pending::<()>()).now_or_never().is_some()
+        slot.unless_evicted(pin!(pending::<()>())).now_or_never().is_some()
     }
 
     fn open(member: &Arc<Member>, count: usize) -> Vec<Slot> {

@@ -83,9 +83,10 @@ pub struct Config {
     /// written. During its lookup an answer counts as what it can need, at most [`ServerConfig::page_bytes_max`], and for
     /// one such answer there is always room. The buffers take up to twice that, and 4 KiB each. Default [`PAGES_BYTES_MAX`].
     ///
-    /// Above half of it pages get shorter. An IP prefix within its share, which is as that of [`Self::streams_max`], has
-    /// pages of at least 40 KiB in any case: where there is no room, streams of prefixes above their share are reset. A prefix above its
-    /// share is refused with [`Refusal::Overloaded`](super::Refusal::Overloaded) in the last eighth.
+    /// Above half of it pages get shorter. The share of an IP prefix is calculated as for [`Self::streams_max`]. A prefix
+    /// within its share has pages of at least 40 KiB: if there is no room, streams of prefixes above their share are
+    /// reset. In the last eighth a prefix above its share is refused with
+    /// [`Refusal::Overloaded`](super::Refusal::Overloaded).
     pub pages_bytes_max: usize,
     /// Bytes of requests that are not complete, or that wait behind another one of their stream, on all connections together,
     /// counted in chunks of 4 KiB. Requests that come whole, as most do, count for nothing. At the total, a stream of a

@@ -88,7 +88,8 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if slot.unless_evicted(self.serve_all(stream, &slot)).await.is_none() {
+        let served = pin!(self.serve_all(stream, &slot));
+        if slot.unless_evicted(served).await.is_none() {
             let what = "streams are reset to make room for others";
             self.shared.note_exceeded("streams.max", self.origin(), Exceeded::Share, what);
             tracing::debug!(peer = %self.peer, "stream evicted: its network is above its share");
@@ -122,7 +123,10 @@ impl Session {
                 tracing::debug!(peer = %self.peer, dialect = %self.dialect, "stream closed: the dialect is served no longer");
                 break;
             }
-            let answered = reading_on(&mut frames, &mut stream, self.answer(&payload, slot, &mut alarm)).await;
+            let answered = {
+                let answering = pin!(self.answer(&payload, slot, &mut alarm));
+                reading_on(&mut frames, &mut stream, answering).await
+            };
             let answer = match answered {
                 Ok(answer) => answer,
                 Err(unreadable) => return self.note_unreadable(&unreadable),
@@ -402,12 +406,15 @@ impl Session {
 ///
 /// # Errors
 /// [`Unreadable`] if the stream has to end before.
-async fn reading_on<S, F>(frames: &mut Frames<'_>, stream: &mut S, future: F) -> Result<F::Output, Unreadable>
+async fn reading_on<S, F>(
+    frames: &mut Frames<'_>,
+    stream: &mut S,
+    mut future: Pin<&mut F>,
+) -> Result<F::Output, Unreadable>
 where
     S: AsyncRead + Unpin,
     F: Future,
 {
-    let mut future = pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),
         Poll::Pending => frames.poll_ahead(cx, stream).map(Err),

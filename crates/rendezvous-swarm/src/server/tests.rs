@@ -134,6 +134,15 @@ fn a_stream_that_has_carried_its_requests_is_closed() {
     assert_eq!(peer.shared.counters.snapshot(&peer.shared.desk).spent_streams, 1);
 }
 
+/// The budget of streams counts on it.
+#[test]
+fn a_stream_that_waits_for_a_request_costs_less_than_two_kibibytes() {
+    let peer = Peer::new(Config::default());
+    let serving = peer.session().serve(Said::new(&[]), peer.slot());
+    let bytes = size_of_val(&serving);
+    assert!(bytes < 2 << 10, "the future of a stream takes {bytes} bytes");
+}
+
 #[test]
 fn a_stream_that_never_waits_gives_way_between_its_requests() {
     let requests = [DISCOVER; 100];
