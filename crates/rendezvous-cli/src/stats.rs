@@ -226,14 +226,15 @@ struct Connections {
     pending: usize,
     peers: usize,
     prefixes: usize,
+    closing: usize,
     idle_closed: u64,
     denied: Denied,
 }
 
 impl Connections {
     fn of(stats: &limits::Stats) -> Self {
-        let limits::Stats { established, pending, peers, prefixes, idle_closed, .. } = *stats;
-        Self { established, pending, peers, prefixes, idle_closed, denied: Denied::of(stats) }
+        let limits::Stats { established, pending, peers, prefixes, closing, idle_closed, .. } = *stats;
+        Self { established, pending, peers, prefixes, closing, idle_closed, denied: Denied::of(stats) }
     }
 }
 

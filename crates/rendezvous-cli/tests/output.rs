@@ -156,14 +156,14 @@ fn a_client_whose_output_nobody_reads_renews_and_withdraws() {
     let key = fresh_key("unread");
     let (reader, writer, _) = full_pipe();
     let mut command = program();
-    command.args(["client", "--point", &point.address, "--address", ADDRESS, "--ttl", "2", "--key", &key]);
+    command.args(["client", "--point", &point.address, "--address", ADDRESS, "--ttl", "6", "--key", &key]);
     command.stdin(Stdio::null()).stdout(writer.try_clone().expect("it is open")).stderr(Stdio::null());
     let mut client = Killed(command.spawn().expect("the binary runs"));
     drop((command, writer));
-    // A watch sees it come. What it does not see is an end, for several lifetimes of two seconds.
+    // A watch sees it come. What it does not see is an end, for several lifetimes of six seconds.
     let watch = Running::start(&["discover", "--json", "--every", "1", "--point", &point.address]);
     assert_eq!(text(&watch.line(), "event"), "found");
-    let other = ["register", "--point", &point.address, "--address", ADDRESS, "--ttl", "3", "--json"];
+    let other = ["register", "--point", &point.address, "--address", ADDRESS, "--ttl", "8", "--json"];
     let other = Running::start(&other);
     for event in ["registered", "renewed", "renewed", "renewed"] {
         assert_eq!(text(&other.line(), "event"), event);
