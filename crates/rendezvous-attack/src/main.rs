@@ -53,6 +53,10 @@ struct Suite {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50_000))]
     prefixes: Option<u32>,
 
+    /// What carries the attacks; those that it cannot carry are left out
+    #[arg(long, value_enum)]
+    carrier: Option<Carrier>,
+
     /// Run each attack against a bare sink too
     #[arg(long)]
     sink: bool,
@@ -162,7 +166,11 @@ impl Results {
 }
 
 fn variants(attack: &Attack, args: &Suite) -> Vec<(Carrier, u32)> {
-    let carriers = if args.long { attack.carriers } else { &attack.carriers[..1] };
+    let carriers: Vec<Carrier> = match args.carrier {
+        Some(carrier) => attack.carriers.iter().copied().filter(|known| *known == carrier).collect(),
+        None if args.long => attack.carriers.to_vec(),
+        None => attack.carriers[..1].to_vec(),
+    };
     let prefixes = match args.prefixes {
         Some(prefixes) => vec![prefixes],
         None if args.long => PREFIXES_LONG.to_vec(),

@@ -68,8 +68,9 @@ impl Settings {
 pub async fn run(settings: &Settings, attack: &Attack, carrier: Carrier, prefixes: u32) -> anyhow::Result<Row> {
     let data = tempfile::tempdir()?;
     let mut point = Point::start(&settings.binary, &data, attack.options).await?;
-    // A point that prints its namespaces begins with few of them.
-    let large = if attack.options.prints_much { 0 } else { FILLED };
+    // A point that prints its namespaces begins with few of them, and a share of a smaller total is smaller.
+    let is_small = attack.options.prints_much || attack.options.scaled.is_some();
+    let large = if is_small { 0 } else { FILLED };
     fill_with(point.target, large).await.context("the point cannot be filled")?;
     let probe = Probe::start(point.target).await.context("the probe does not get in before the attack")?;
 

@@ -41,7 +41,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         .lasting(5),
     Attack::new(
         "unread-pages",
-        "40 connections with 8 DISCOVERs of 1 MiB each whose pages are not read: the page budget",
+        "64 connections with 8 DISCOVERs of 1 MiB each whose pages are not read: the page budget",
         unread_pages,
     )
     .both()
@@ -62,6 +62,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     )
     .lasting(4),
     Attack::new("descriptors", "1,000 connections to a point whose soft limit is 256 descriptors", descriptors)
+        .lasting(13)
         .with(Options { descriptors: Some(DESCRIPTORS), ..DEFAULT }),
     Attack::new(
         "stdout-unread",
@@ -189,7 +190,7 @@ fn idle_streams(arena: Arena) -> Running {
 
 fn unread_pages(arena: Arena) -> Running {
     running(async move {
-        many_reading(arena, 40, Reading::Never, |arena, session| {
+        many_reading(arena, 64, Reading::Never, |arena, session| {
             running(async move {
                 let opening = request::stream(&request::discover(None, 1_000, &[]));
                 // Whatever room is given back is taken again.

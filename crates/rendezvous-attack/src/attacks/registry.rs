@@ -35,12 +35,12 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack::new("fill-registry-spread", "as fill-registry, over 64 connections", fill_registry_spread).lasting(4),
     Attack::new(
         "fill-registry-full",
-        "as fill-registry, at a point whose total is scaled down to 200,000 registrations",
+        "as fill-registry, at a point whose total is scaled down to 30,000 registrations",
         fill_registry_spread,
     )
     .from(1)
     .lasting(6)
-    .with(Options { scaled: Some(("RENDEZVOUS_REGISTRATIONS_MAX", "200000")), ..DEFAULT }),
+    .with(Options { scaled: Some(("RENDEZVOUS_REGISTRATIONS_MAX", "30000")), ..DEFAULT }),
     Attack::new("foreign-ecdsa", "a foreign ECDSA record is replayed, pipelined, over 16 connections", foreign_ecdsa),
     Attack::new("foreign-rsa", "a foreign RSA record is replayed, pipelined, over 16 connections", foreign_rsa),
     Attack::new("own-ecdsa", "peers with ECDSA keys register as fast as they can, a new record each time", own_ecdsa),
