@@ -172,9 +172,9 @@ async fn fill_with(target: Target, large: usize) -> anyhow::Result<()> {
         }
         let record = request::record(&key, addresses)?;
         let mut registered = 0;
-        // Streams of a hundred, so that the first window is enough.
+        // So many on a stream that the requests which wait stay below the point's bound for them.
         while registered < count {
-            let part = (count - registered).min(100);
+            let part = (count - registered).min(30);
             let mut frames = Vec::new();
             for place in registered..registered + part {
                 let namespace = if count == 1 { namespace.to_owned() } else { format!("{namespace}/{place}") };
