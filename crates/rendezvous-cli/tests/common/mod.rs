@@ -58,11 +58,15 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Checks the status, and that there is no more than one line of error, which it returns.
+    /// Checks the status, and that there is no more than one line of error beside the log, which it returns.
     #[track_caller]
     pub(crate) fn error(&self, code: i32) -> &str {
         assert_eq!(self.code, Some(code), "{self:?}");
-        let [line] = self.stderr.as_slice() else { panic!("one line: {self:?}") };
+        // A line of the log begins with its time.
+        let is_log =
+            |line: &&String| line.starts_with("20") && line.split(' ').next().is_some_and(|time| time.ends_with('Z'));
+        let lines: Vec<_> = self.stderr.iter().filter(|line| !is_log(line)).collect();
+        let [line] = lines.as_slice() else { panic!("one line: {self:?}") };
         assert!(line.starts_with("error: "), "{line}");
         line
     }

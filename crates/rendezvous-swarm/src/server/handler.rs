@@ -63,7 +63,16 @@ impl Handler {
         });
         Self {
             negotiations,
-            session: Session { peer, member, meter, shared, agent, turns, dialect: Dialect::default() },
+            session: Session {
+                peer,
+                member,
+                meter,
+                shared,
+                agent,
+                turns,
+                slice: Arc::default(),
+                dialect: Dialect::default(),
+            },
             streams: FuturesUnordered::new(),
         }
     }
@@ -151,6 +160,7 @@ impl ConnectionHandler for Handler {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, (), Infallible>> {
+        self.session.slice.begin();
         while let Poll::Ready(Some(())) = self.streams.poll_next_unpin(cx) {}
         Poll::Pending
     }

@@ -20,6 +20,7 @@ mod config;
 mod frames;
 mod handler;
 mod shared;
+mod slice;
 mod stream;
 mod turns;
 mod writer;

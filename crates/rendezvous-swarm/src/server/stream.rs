@@ -28,13 +28,13 @@ use super::{
     config::WRITE_BYTES,
     frames::{Frames, Unreadable},
     shared::{self, Counters, Shared},
+    slice::Slice,
     turns::{Turn, Turns},
     writer::Outcome,
 };
 use crate::activity::Meter;
 
-/// Requests of one stream that are answered before the connection's other streams, and the tasks beside it, have their
-/// turn.
+/// Requests of one stream that are answered before the tasks beside its connection have their turn, however cheap they are.
 const REQUESTS_PER_TURN: u32 = 32;
 
 /// What a stream's future needs.
@@ -48,6 +48,7 @@ pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) agent: Arc<Agent>,
     pub(super) turns: Arc<Turns>,
+    pub(super) slice: Arc<Slice>,
     /// What is spoken on the stream.
     pub(super) dialect: Dialect,
 }
@@ -116,6 +117,11 @@ impl Session {
                 Next::End => break,
                 Next::Broken => return,
             };
+            // The requests of one connection do not hold up those of the others.
+            requests = requests.saturating_add(1);
+            if self.slice.is_over() || requests.is_multiple_of(REQUESTS_PER_TURN) {
+                yield_now().await;
+            }
             slot.mark(true);
             self.meter.note();
             used.get_or_insert_with(|| self.meter.used_stream());
@@ -158,13 +164,9 @@ impl Session {
             drop(answer);
             slot.shrink_to(Resource::PageBytes, 0);
             slot.mark(false);
-            requests = requests.saturating_add(1);
             if config.requests_per_stream_max.is_some_and(|max| requests >= max.get()) {
                 Counters::count(&counters.spent_streams);
                 break;
-            }
-            if requests.is_multiple_of(REQUESTS_PER_TURN) {
-                yield_now().await;
             }
         }
         let _ = alarm.within(config.write_timeout, stream.close()).await;

@@ -17,7 +17,7 @@ use rendezvous_core::server::{IpPrefix, Origin};
 use rendezvous_record::{Flavour, Flavours, Limits, VerifiedRecord};
 use rendezvous_wire::{Dialect, Discover, Register, Request, Response, Status, frame};
 
-use super::{budget::Slot, shared::Shared, stream::Session, turns::Turns, *};
+use super::{budget::Slot, shared::Shared, slice::Slice, stream::Session, turns::Turns, *};
 use crate::{DUAL_PROTOCOL, PROTOCOL, activity::Activity, clock::Ticks};
 
 /// A stream whose other side has said all that it will, and takes whatever comes.
@@ -102,7 +102,9 @@ impl Peer {
         let (peer, shared, agent) = (self.key.public().to_peer_id(), self.shared.clone(), Arc::default());
         let member = shared.budgets.join(origin);
         let meter = Activity::default().opened(ConnectionId::new_unchecked(1));
-        Session { peer, member, meter, shared, agent, turns, dialect: Dialect::Rendezvous }
+        // No connection polls these streams, so that none of its slices would begin anew.
+        let slice = Arc::new(Slice::of(Duration::MAX));
+        Session { peer, member, meter, shared, agent, turns, slice, dialect: Dialect::Rendezvous }
     }
 
     pub(super) fn slot(&self) -> Slot {
@@ -143,21 +145,31 @@ fn a_stream_that_waits_for_a_request_costs_less_than_two_kibibytes() {
     assert!(bytes < 2 << 10, "the future of a stream takes {bytes} bytes");
 }
 
-#[test]
-fn a_stream_that_never_waits_gives_way_between_its_requests() {
-    let requests = [DISCOVER; 100];
+/// How often a stream with a hundred requests, all of them there, is polled until its end.
+fn polls_of_a_hundred_requests(slice: Slice) -> usize {
     let mut bytes = Vec::new();
-    requests.iter().for_each(|request| request.encode_frame(&mut bytes));
+    [DISCOVER; 100].iter().for_each(|request| request.encode_frame(&mut bytes));
     let stream = Said { bytes: Arc::new(Mutex::new(io::Cursor::new(bytes))), ..Said::default() };
     let peer = Peer::new(Config::default());
-    let mut serving = std::pin::pin!(peer.session().serve(stream, peer.slot()));
+    let session = Session { slice: Arc::new(slice), ..peer.session() };
+    let mut serving = std::pin::pin!(session.serve(stream, peer.slot()));
     let mut cx = Context::from_waker(futures::task::noop_waker_ref());
-    let mut turns = 1;
+    let mut polls = 1;
     while serving.as_mut().poll(&mut cx).is_pending() {
-        turns += 1;
+        polls += 1;
     }
-    assert_eq!(turns, 4);
     assert_eq!(peer.shared.lock().stats().discovers, 100);
+    polls
+}
+
+#[test]
+fn a_stream_that_never_waits_gives_way_between_its_requests() {
+    assert_eq!(polls_of_a_hundred_requests(Slice::of(Duration::MAX)), 4);
+}
+
+#[test]
+fn a_stream_of_a_connection_that_has_worked_for_its_slice_gives_way_before_each_request() {
+    assert_eq!(polls_of_a_hundred_requests(Slice::of(Duration::ZERO)), 101);
 }
 
 #[test]
