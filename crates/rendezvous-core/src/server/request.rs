@@ -42,7 +42,7 @@ pub struct Arrival<'a> {
     /// Microseconds of one core that it takes, beside what depends on the answer.
     pub work_micros: u32,
     /// What an UNREGISTER names, as far as it is a namespace.
-    pub(super) namespace: Option<&'a str>,
+    pub namespace: Option<&'a str>,
 }
 
 impl<'a> Arrival<'a> {
@@ -110,14 +110,14 @@ impl Record {
 #[derive(Debug)]
 pub struct Unregister<'a> {
     /// `None` for all that the peer has.
-    pub(super) namespace: Option<&'a str>,
+    pub namespace: Option<&'a str>,
 }
 
 /// A checked DISCOVER.
 #[derive(Clone, Debug)]
 pub struct Discover<'a> {
     /// `None` for all namespaces.
-    pub(super) namespace: Option<&'a str>,
+    pub namespace: Option<&'a str>,
     pub(super) limit: Limit,
     /// Position that the cookie carries; zero without one.
     pub(super) after: u64,

@@ -58,11 +58,11 @@ impl Simulation {
         let Point { up: Some(up), model, .. } = &mut self.points[way.point] else { return Ok(()) };
         if rate.is_some() || prefix_rate.is_some() {
             let passes = up.buckets.pass(clock, (rate, &peer), (prefix_rate, &prefix));
-            let arrival = up.server.handle_arrival(clock, &requester, &RequestReader::arrival(payload));
-            // An UNREGISTER of what stands passes every rate.
-            let may_make_room = matches!(&asked, Some(Request::Unregister(unregister)) if {
-                model.may_stand(&peer, unregister.namespace.filter(|name| !name.is_empty()))
-            });
+            let read = RequestReader::arrival(payload);
+            let arrival = up.server.handle_arrival(clock, &requester, &read);
+            // An UNREGISTER of what stands passes every rate, one that turns out to be malformed too.
+            let may_make_room = read.kind == Some(MessageType::Unregister)
+                && model.may_stand(&peer, read.namespace.map(str::as_bytes).filter(|name| !name.is_empty()));
             if arrival.is_ok() != passes && !(may_make_room && arrival.is_ok()) {
                 let what = format!("a request that should pass the rate ({passes}) came to {arrival:?}");
                 return Err((Invariant::Quotas, what));
