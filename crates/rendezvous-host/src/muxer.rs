@@ -17,7 +17,7 @@ use libp2p::core::{
     upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo},
 };
 use rendezvous_core::server::Origin;
-use tokio::time::Sleep;
+use tokio::{task::coop, time::Sleep};
 
 use crate::{
     guard::{ConnectionGuard, Guard, count},
@@ -132,12 +132,15 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
 
     fn poll_inbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Substream>> {
         let this = self.get_mut();
+        ready!(poll_turn(cx));
         if let Some(stream) = this.backlog.pop_front() {
+            take_turn(cx);
             return Poll::Ready(Ok(stream));
         }
         let next = this.poll_next(cx);
-        if next.is_pending() {
-            this.taker = Some(cx.waker().clone());
+        match &next {
+            Poll::Ready(_) => take_turn(cx),
+            Poll::Pending => this.taker = Some(cx.waker().clone()),
         }
         next
     }
@@ -179,6 +182,27 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+}
+
+/// Units of a task's budget that a new stream takes. A task has 128 each time that it runs, so it takes eight streams, with
+/// all the work that their first requests cause, before other tasks have their turn.
+const STREAM_TURN_UNITS: u32 = 16;
+
+/// Ready if the task may take one more stream before others have their turn.
+pub(crate) fn poll_turn(cx: &mut Context<'_>) -> Poll<()> {
+    if coop::has_budget_remaining() {
+        return Poll::Ready(());
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// The task has taken a stream.
+pub(crate) fn take_turn(cx: &mut Context<'_>) {
+    for _ in 0..STREAM_TURN_UNITS {
+        let Poll::Ready(unit) = coop::poll_proceed(cx) else { return };
+        unit.made_progress();
     }
 }
 

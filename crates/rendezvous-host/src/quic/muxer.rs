@@ -14,7 +14,10 @@ use futures::{AsyncRead, AsyncWrite, future::BoxFuture};
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use tokio::time::{Instant, Sleep};
 
-use crate::{guard::ConnectionGuard, muxer::CloseDeadline};
+use crate::{
+    guard::ConnectionGuard,
+    muxer::{CloseDeadline, poll_turn, take_turn},
+};
 
 /// A QUIC connection whose streams and bytes are charged, and whose close ends in time.
 pub(crate) struct Muxer {
@@ -88,6 +91,7 @@ impl StreamMuxer for Muxer {
 
     fn poll_inbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Substream>> {
         let this = self.get_mut();
+        ready!(poll_turn(cx));
         ready!(this.delay.poll_over(cx, &this.guard));
         let inbound = this.inbound.get_or_insert_with(|| {
             let connection = this.connection.clone();
@@ -95,6 +99,7 @@ impl StreamMuxer for Muxer {
         });
         let opened = ready!(inbound.as_mut().poll(cx));
         this.inbound = None;
+        take_turn(cx);
         this.guard.charge_input(1, 0);
         Poll::Ready(Ok(Substream::new(opened?, this.guard.clone(), this.window.clone())))
     }
