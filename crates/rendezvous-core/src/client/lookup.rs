@@ -264,7 +264,7 @@ impl Client {
     /// the caller's choice.
     ///
     /// One thing is not overridden if the lookup has an interval: a point whose listing reached a
-    /// [`WalkLimit`](super::WalkLimit), or whose answers have used up their [share of a core](super::ClientConfig), is polled
+    /// [`WalkLimit`], or whose answers have used up their [share of a core](super::ClientConfig), is polled
     /// when it is due again. Otherwise a point that causes such commands would have its listing read without a pause.
     ///
     /// `false` if there is no such lookup.
