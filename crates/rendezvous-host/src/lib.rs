@@ -44,6 +44,7 @@ mod memory;
 mod meter;
 mod muxer;
 mod quic;
+mod throttle;
 mod transport;
 
 pub use self::{

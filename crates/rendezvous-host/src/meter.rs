@@ -7,11 +7,11 @@ use std::{
 };
 
 use futures::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep};
 
 use crate::{
     frames::{FrameScanner, Scanned},
     guard::ConnectionGuard,
+    throttle::Throttle,
 };
 
 /// Counts the frames that are received and sent, and stops reading while the connection's bucket is in debt. Writing goes on
@@ -21,29 +21,17 @@ pub(crate) struct Meter<S> {
     guard: ConnectionGuard,
     received: FrameScanner,
     sent: FrameScanner,
-    delay: Option<Pin<Box<Sleep>>>,
+    throttle: Throttle,
 }
 
 impl<S> Meter<S> {
     pub(crate) fn new(io: S, guard: ConnectionGuard) -> Self {
-        Self { io, guard, received: FrameScanner::default(), sent: FrameScanner::default(), delay: None }
-    }
-
-    /// Ready when reading may go on.
-    fn poll_may_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if let Some(delay) = &mut self.delay {
-                ready!(delay.as_mut().poll(cx));
-                self.delay = None;
-            }
-            match self.guard.read_delay() {
-                None => return Poll::Ready(()),
-                Some(wait) if wait.is_zero() => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Some(wait) => self.delay = Some(Box::pin(tokio::time::sleep_until(Instant::now() + wait))),
-            }
+        Self {
+            io,
+            guard,
+            received: FrameScanner::default(),
+            sent: FrameScanner::default(),
+            throttle: Throttle::default(),
         }
     }
 }
@@ -51,7 +39,7 @@ impl<S> Meter<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Meter<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        ready!(this.poll_may_read(cx));
+        ready!(this.throttle.poll_may_read(cx, &this.guard));
         let read = ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
         let bytes = &buffer[..read];
         let received = &mut this.received;

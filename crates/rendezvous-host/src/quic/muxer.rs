@@ -12,11 +12,11 @@ use std::{
 
 use futures::{AsyncRead, AsyncWrite, future::BoxFuture};
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
-use tokio::time::{Instant, Sleep};
 
 use crate::{
     guard::ConnectionGuard,
     muxer::{CloseDeadline, poll_turn, take_turn},
+    throttle::Throttle,
 };
 
 /// A QUIC connection whose streams and bytes are charged, and whose close ends in time.
@@ -27,7 +27,7 @@ pub(crate) struct Muxer {
     inbound: Option<BoxFuture<'static, Opened>>,
     outbound: Option<BoxFuture<'static, Opened>>,
     closed: Option<BoxFuture<'static, quinn::ConnectionError>>,
-    delay: Delay,
+    throttle: Throttle,
     close: CloseDeadline,
 }
 
@@ -37,9 +37,9 @@ type Opened = Result<(quinn::SendStream, quinn::RecvStream), quinn::ConnectionEr
 impl Muxer {
     pub(crate) fn new(connection: quinn::Connection, guard: ConnectionGuard) -> Self {
         let close = CloseDeadline::new(guard.guard().config().close_timeout);
-        let (delay, inbound, outbound, closed) = (Delay::default(), None, None, None);
+        let (throttle, inbound, outbound, closed) = (Throttle::default(), None, None, None);
         let window = Arc::new(SendWindow { connection: connection.clone(), has_grown: AtomicBool::new(false) });
-        Self { connection, guard, window, inbound, outbound, closed, delay, close }
+        Self { connection, guard, window, inbound, outbound, closed, throttle, close }
     }
 }
 
@@ -62,29 +62,6 @@ impl SendWindow {
     }
 }
 
-/// Puts reading off while the connection's bucket is in debt.
-#[derive(Default)]
-struct Delay(Option<Pin<Box<Sleep>>>);
-
-impl Delay {
-    fn poll_over(&mut self, cx: &mut Context<'_>, guard: &ConnectionGuard) -> Poll<()> {
-        loop {
-            if let Some(delay) = &mut self.0 {
-                ready!(delay.as_mut().poll(cx));
-                self.0 = None;
-            }
-            match guard.read_delay() {
-                None => return Poll::Ready(()),
-                Some(wait) if wait.is_zero() => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Some(wait) => self.0 = Some(Box::pin(tokio::time::sleep_until(Instant::now() + wait))),
-            }
-        }
-    }
-}
-
 impl StreamMuxer for Muxer {
     type Substream = Substream;
     type Error = io::Error;
@@ -92,7 +69,7 @@ impl StreamMuxer for Muxer {
     fn poll_inbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Substream>> {
         let this = self.get_mut();
         ready!(poll_turn(cx));
-        ready!(this.delay.poll_over(cx, &this.guard));
+        ready!(this.throttle.poll_may_read(cx, &this.guard));
         let inbound = this.inbound.get_or_insert_with(|| {
             let connection = this.connection.clone();
             Box::pin(async move { connection.accept_bi().await })
@@ -146,7 +123,7 @@ pub(crate) struct Substream {
     close: Option<Result<(), io::ErrorKind>>,
     guard: ConnectionGuard,
     window: Arc<SendWindow>,
-    delay: Delay,
+    throttle: Throttle,
 }
 
 impl Substream {
@@ -155,7 +132,7 @@ impl Substream {
         guard: ConnectionGuard,
         window: Arc<SendWindow>,
     ) -> Self {
-        Self { send, receive, close: None, guard, window, delay: Delay::default() }
+        Self { send, receive, close: None, guard, window, throttle: Throttle::default() }
     }
 }
 
@@ -166,7 +143,7 @@ impl AsyncRead for Substream {
             // The other side has reset the stream.
             return Poll::Ready(Ok(0));
         }
-        ready!(this.delay.poll_over(cx, &this.guard));
+        ready!(this.throttle.poll_may_read(cx, &this.guard));
         let read = ready!(AsyncRead::poll_read(Pin::new(&mut this.receive), cx, buffer))?;
         this.guard.charge_input(0, read);
         Poll::Ready(Ok(read))
